@@ -1,0 +1,2 @@
+//! lockstepd
+fn main() {}
