@@ -1,1 +1,3 @@
 //! abci-app
+
+pub mod store;
