@@ -9,7 +9,7 @@ use pb::commitment_proof::Proof as Either;
 use prost::Message;
 
 use super::proof::{LeafProof, Proof, ProofError};
-use super::rule::{Blake3Rule, Hash, HashRule, INNER_TAG, LEAF_TAG};
+use super::rule::{Blake3Rule, EMPTY_VALUE, Hash, HashRule, INNER_TAG, LEAF_TAG, provable};
 use super::shard::bit;
 
 /// A proof is at most so long: two leaves of 256 steps, each with its key and value.
@@ -98,7 +98,7 @@ fn existence(leaf: &LeafProof) -> pb::ExistenceProof {
     });
     pb::ExistenceProof {
         key: leaf.key.clone(),
-        value: leaf.value.clone(),
+        value: provable(&leaf.value).to_vec(),
         leaf: Some(leaf_op()),
         path: steps.collect(),
     }
@@ -114,11 +114,9 @@ fn leaf_proof(proof: &pb::ExistenceProof) -> Result<LeafProof, ProofError> {
         Hash::try_from(sibling)
             .map_err(|_| ProofError::Malformed("a sibling of other than 32 bytes"))
     });
-    let leaf = LeafProof {
-        key: proof.key.clone(),
-        value: proof.value.clone(),
-        siblings: siblings.collect::<Result<_, _>>()?,
-    };
+    let value = if proof.value == EMPTY_VALUE { Vec::new() } else { proof.value.clone() };
+    let leaf =
+        LeafProof { key: proof.key.clone(), value, siblings: siblings.collect::<Result<_, _>>()? };
     if existence(&leaf) == *proof {
         return Ok(leaf);
     }

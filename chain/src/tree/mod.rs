@@ -33,7 +33,7 @@ mod tests;
 
 pub use ics23::{PROOF_BYTES_MAX, verify_ics23};
 pub use proof::{LeafProof, Proof, ProofError};
-pub use rule::{Blake3Rule, Hash, HashRule, INNER_TAG, LEAF_TAG, Pair, Tag};
+pub use rule::{Blake3Rule, EMPTY_VALUE, Hash, HashRule, INNER_TAG, LEAF_TAG, Pair, Tag, provable};
 
 use crate::error::Fault;
 use crate::state::Writes;
@@ -72,7 +72,7 @@ impl LeafWrite {
     /// by which [`PendingUpdate::inserted`] names it.
     #[must_use]
     pub fn new<R: HashRule>(key: &[u8], value: Option<&[u8]>, position: u32) -> Self {
-        Self { path: R::bytes(key), value: value.map(R::bytes), position }
+        Self { path: R::bytes(key), value: value.map(|value| R::bytes(provable(value))), position }
     }
 }
 

@@ -2,7 +2,7 @@
 
 use alloc::vec::Vec;
 
-use super::rule::{Hash, HashRule};
+use super::rule::{Hash, HashRule, provable};
 use super::shard::{Kind, Ref, SHARD_DEPTH, View, bit};
 use super::{PendingUpdate, SHARDS, Tree, shard_of};
 use crate::error::Fault;
@@ -60,7 +60,7 @@ impl LeafProof {
             return Err(ProofError::Malformed("more than 256 siblings"));
         }
         let path = R::bytes(&self.key);
-        let mut hash = R::leaf(&path, &R::bytes(&self.value));
+        let mut hash = R::leaf(&path, &R::bytes(provable(&self.value)));
         for (depth, sibling) in self.steps() {
             hash =
                 if bit(&path, depth) { R::inner(sibling, &hash) } else { R::inner(&hash, sibling) };

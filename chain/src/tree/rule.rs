@@ -39,6 +39,16 @@ pub trait HashRule {
     }
 }
 
+/// What a leaf commits to for `value`: itself, or one zero byte for the empty value, because ICS 23
+/// proves nothing about an empty one. No value is a zero byte: protobuf has no field 0.
+#[must_use]
+pub const fn provable(value: &[u8]) -> &[u8] {
+    if value.is_empty() { &EMPTY_VALUE } else { value }
+}
+
+/// Stands for the empty value in leaves and in proofs, and may not be a value itself.
+pub const EMPTY_VALUE: [u8; 1] = [0];
+
 /// A tag fills one BLAKE3 block, so that its compression is shared by all nodes of a kind.
 pub type Tag = [u8; 64];
 
