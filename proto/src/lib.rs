@@ -9,7 +9,7 @@ extern crate alloc;
 
 pub mod json;
 
-#[expect(clippy::pedantic, clippy::allow_attributes, missing_docs, reason = "generated")]
+#[expect(clippy::pedantic, missing_docs, reason = "generated")]
 mod generated;
 
 pub use generated::{cosmos, lockstep};

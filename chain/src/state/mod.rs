@@ -2,12 +2,15 @@
 
 use alloc::collections::BTreeMap;
 use alloc::vec::Vec;
+use core::cell::Cell;
 
 mod table;
+pub mod tables;
 
 pub use table::{Key, Table, Value};
 
 use crate::error::Fault;
+use crate::limits::{GAS_PER_BYTE, GAS_PER_READ, GAS_PER_WRITE};
 
 /// A key and its value, as bytes.
 pub type Entry = (Vec<u8>, Vec<u8>);
@@ -55,10 +58,9 @@ impl StateRead for MemoryState {
         if start >= end {
             return Ok(None);
         }
-        let mut range = self.0.range::<[u8], _>((
-            core::ops::Bound::Included(start),
-            core::ops::Bound::Excluded(end),
-        ));
+        let mut range = self
+            .0
+            .range::<[u8], _>((core::ops::Bound::Included(start), core::ops::Bound::Excluded(end)));
         Ok(range.next().map(|(key, value)| (key.clone(), value.clone())))
     }
 }
@@ -67,6 +69,8 @@ impl StateRead for MemoryState {
 pub struct Overlay<'a> {
     base: &'a dyn StateRead,
     writes: Writes,
+    /// Gas of the reads and writes made through this overlay.
+    gas: Cell<u64>,
 }
 
 impl core::fmt::Debug for Overlay<'_> {
@@ -79,14 +83,28 @@ impl<'a> Overlay<'a> {
     /// An empty overlay.
     #[must_use]
     pub const fn new(base: &'a dyn StateRead) -> Self {
-        Self { base, writes: BTreeMap::new() }
+        Self { base, writes: BTreeMap::new(), gas: Cell::new(0) }
+    }
+
+    /// Gas of the reads and writes made through this overlay.
+    #[must_use]
+    pub fn gas(&self) -> u64 {
+        self.gas.get()
+    }
+
+    fn charge(&self, operation: u64, bytes: usize) {
+        let bytes = u64::try_from(bytes).unwrap_or(u64::MAX);
+        let cost = operation.saturating_add(bytes.saturating_mul(GAS_PER_BYTE));
+        self.gas.set(self.gas.get().saturating_add(cost));
     }
 
     pub(crate) fn put_raw(&mut self, key: Vec<u8>, value: Vec<u8>) {
+        self.charge(GAS_PER_WRITE, value.len());
         self.writes.insert(key, Some(value));
     }
 
     pub(crate) fn delete_raw(&mut self, key: Vec<u8>) {
+        self.charge(GAS_PER_WRITE, 0);
         self.writes.insert(key, None);
     }
 
@@ -104,14 +122,17 @@ impl<'a> Overlay<'a> {
 
 impl StateRead for Overlay<'_> {
     fn get_raw(&self, key: &[u8]) -> Result<Option<Vec<u8>>, Fault> {
-        match self.writes.get(key) {
-            Some(write) => Ok(write.clone()),
-            None => self.base.get_raw(key),
-        }
+        let found = match self.writes.get(key) {
+            Some(write) => write.clone(),
+            None => self.base.get_raw(key)?,
+        };
+        self.charge(GAS_PER_READ, found.as_ref().map_or(0, Vec::len));
+        Ok(found)
     }
 
     fn next_raw(&self, start: &[u8], end: &[u8]) -> Result<Option<Entry>, Fault> {
         let mut from = start.to_vec();
+        self.charge(GAS_PER_READ, 0);
         loop {
             if from.as_slice() >= end {
                 return Ok(None);

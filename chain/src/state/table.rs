@@ -5,7 +5,7 @@ use alloc::vec::Vec;
 
 use core::marker::PhantomData;
 
-use borsh::{BorshDeserialize, BorshSerialize};
+use prost::Message;
 
 use super::{Overlay, StateRead};
 use crate::error::Fault;
@@ -78,9 +78,9 @@ impl<A: Key, B: Key, C: Key> Key for (A, B, C) {
     }
 }
 
-/// A stored value: canonical bytes, one encoding per value.
-pub trait Value: BorshSerialize + BorshDeserialize {}
-impl<T: BorshSerialize + BorshDeserialize> Value for T {}
+/// A stored value: a protobuf message, so that a query can hand it out with its proof as it is.
+pub trait Value: Message + Default {}
+impl<T: Message + Default> Value for T {}
 
 /// `prefix | key` → value.
 #[derive(Debug)]
@@ -129,13 +129,8 @@ impl<K: Key, V: Value> Table<K, V> {
     }
 
     /// Writes `value` at `key`.
-    ///
-    /// # Errors
-    /// Only when the value does not encode, which is a bug.
-    pub fn put(&self, state: &mut Overlay<'_>, key: &K, value: &V) -> Result<(), Fault> {
-        let bytes = borsh::to_vec(value).map_err(|_| Fault::Corrupt(self.name))?;
-        state.put_raw(self.key(key), bytes);
-        Ok(())
+    pub fn put(&self, state: &mut Overlay<'_>, key: &K, value: &V) {
+        state.put_raw(self.key(key), value.encode_to_vec());
     }
 
     /// Removes the value at `key`, if any.
@@ -174,7 +169,7 @@ impl<K: Key, V: Value> Table<K, V> {
     }
 
     fn decode(&self, bytes: &[u8]) -> Result<V, Fault> {
-        V::try_from_slice(bytes).map_err(|_| Fault::Corrupt(self.name))
+        V::decode(bytes).map_err(|_| Fault::Corrupt(self.name))
     }
 }
 

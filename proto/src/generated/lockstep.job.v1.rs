@@ -375,6 +375,15 @@ pub struct Job {
     #[prost(bytes = "vec", repeated, tag = "28")]
     #[serde(with = "crate::json::operators")]
     pub holders: ::prost::alloc::vec::Vec<::prost::alloc::vec::Vec<u8>>,
+    /// The challenge window ends when the chain has counted so many non-empty heights …
+    #[prost(uint64, tag = "29")]
+    pub challenge_counter: u64,
+    /// … and block time, in Unix milliseconds, has passed this.
+    #[prost(uint64, tag = "30")]
+    pub challenge_time_ms: u64,
+    /// The first member has let its window to deliver pass: any may.
+    #[prost(bool, tag = "31")]
+    pub delivery_open: bool,
 }
 impl ::prost::Name for Job {
     const NAME: &'static str = "Job";

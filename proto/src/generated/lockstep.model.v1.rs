@@ -291,6 +291,9 @@ pub struct Model {
     /// How far it is from a model without parents.
     #[prost(uint32, tag = "9")]
     pub depth: u32,
+    /// Whom it pays, through its parents.
+    #[prost(message, repeated, tag = "10")]
+    pub recipients: ::prost::alloc::vec::Vec<Recipient>,
 }
 impl ::prost::Name for Model {
     const NAME: &'static str = "Model";
@@ -494,11 +497,16 @@ impl ::prost::Name for QueryModelsResponse {
 #[serde(default, deny_unknown_fields)]
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct QueryVersionRequest {
-    /// `name`, `name:alias` or `name:number`; empty where `id` is given.
+    /// One of: `name`, `name:alias` or `name:number` …
     #[prost(string, tag = "1")]
     pub model: ::prost::alloc::string::String,
+    /// … the version's id …
     #[prost(uint64, tag = "2")]
     pub id: u64,
+    /// … or the root of its artefact, 32 bytes.
+    #[prost(bytes = "vec", tag = "3")]
+    #[serde(with = "crate::json::hex")]
+    pub artefact_root: ::prost::alloc::vec::Vec<u8>,
 }
 impl ::prost::Name for QueryVersionRequest {
     const NAME: &'static str = "QueryVersionRequest";

@@ -1,0 +1,204 @@
+//! Executes a block.
+
+use alloc::string::{String, ToString as _};
+use alloc::vec::Vec;
+
+use lockstep_proto::lockstep::block::v1::ExtendedCommit;
+use lockstep_proto::lockstep::chain::v1::Tip;
+use prost::Message as _;
+
+use crate::context::{self, Context};
+use crate::envelope::Verifier;
+use crate::error::{Fault, OVERFLOW, TxError};
+use crate::genesis::{Genesis, GenesisError};
+use crate::limits::DUE_PER_BLOCK_MAX;
+use crate::state::tables::{Address, Hash, TIP, UNORDERED};
+use crate::state::{MemoryState, Overlay, StateRead, Writes};
+use crate::{extension, job, staking, tx};
+
+pub use crate::event::Event;
+
+/// What the chain uses of a block's header.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Header {
+    /// Its height.
+    pub height: u64,
+    /// Block time in Unix milliseconds.
+    pub time_ms: u64,
+    /// The block's hash.
+    pub hash: Hash,
+}
+
+/// Misbehaviour that CometBFT has proved.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Evidence {
+    /// Consensus address of whoever signed.
+    pub address: Address,
+    /// The height of the offence.
+    pub height: u64,
+}
+
+/// A decided block.
+#[derive(Debug, Clone)]
+pub struct Block<'a> {
+    /// Its header.
+    pub header: Header,
+    /// Its transactions; the first is the extended commit of the height before.
+    pub txs: &'a [Vec<u8>],
+    /// Misbehaviour.
+    pub evidence: Vec<Evidence>,
+}
+
+/// What became of a transaction. Code, data and gas are part of consensus.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct TxOutcome {
+    /// Zero, or [`crate::error::Reject`].
+    pub code: u32,
+    /// For people.
+    pub log: String,
+    /// Encoded `TxMsgData`.
+    pub data: Vec<u8>,
+    /// The limit that was signed.
+    pub gas_wanted: u64,
+    /// What was used.
+    pub gas_used: u64,
+    /// What observers are told.
+    pub events: Vec<Event>,
+}
+
+/// A change of voting power, for CometBFT.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct ValidatorUpdate {
+    /// ed25519.
+    pub key: [u8; 32],
+    /// Zero removes.
+    pub power: u64,
+}
+
+/// What a block does.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Outcome {
+    /// To be written at Commit.
+    pub writes: Writes,
+    /// One for each transaction, in order.
+    pub txs: Vec<TxOutcome>,
+    /// What observers are told of the block as a whole.
+    pub events: Vec<Event>,
+    /// In order of operator; no key twice.
+    pub validator_updates: Vec<ValidatorUpdate>,
+}
+
+/// The first state of a chain.
+///
+/// # Errors
+/// When the genesis is not valid.
+pub fn init_chain(
+    genesis: &Genesis,
+    chain_id: &str,
+    initial_height: u64,
+    time_ms: u64,
+) -> Result<(Writes, Vec<ValidatorUpdate>), GenesisError> {
+    genesis.check()?;
+    let empty = MemoryState::default();
+    let mut state = Overlay::new(&empty);
+    let tip = Tip {
+        height: initial_height.saturating_sub(1),
+        time_ms,
+        counter: 0,
+        beacon: lockstep_vm::hash::hash("lockstep/beacon/v1", &[chain_id.as_bytes()]).to_vec(),
+        chain_id: chain_id.to_string(),
+        initial_height,
+    };
+    let updates = crate::genesis::apply(genesis, &tip, &mut state)?;
+    Ok((state.into_writes(), updates))
+}
+
+/// Runs a block on top of the committed state. Repeatable: nothing is changed but what is returned.
+///
+/// # Errors
+/// Only a [`Fault`]: the caller must stop the node and write nothing.
+pub fn finalize(
+    state: &dyn StateRead,
+    block: &Block<'_>,
+    verifier: &dyn Verifier,
+) -> Result<Outcome, Fault> {
+    let params = context::params(state)?;
+    let before = context::tip(state)?;
+    if before.height.checked_add(1) != Some(block.header.height) {
+        return Err(Fault::Invariant("a block does not follow the state's height"));
+    }
+    // A proposer's extended commit was checked by more than two thirds before; one that does not
+    // decode counts as none.
+    let injected = block.txs.first();
+    let commit = injected.and_then(|bytes| ExtendedCommit::decode(bytes.as_slice()).ok());
+    let commit = commit.unwrap_or_else(|| ExtendedCommit { empty: true, ..Default::default() });
+    let tip = next_tip(&before, &block.header, &commit)?;
+
+    let mut overlay = Overlay::new(state);
+    TIP.put(&mut overlay, &(), &tip);
+    let mut ctx = Context::new(&mut overlay, &params, &tip);
+    stop_on(begin(&mut ctx, block, &commit))?;
+    let mut events = core::mem::take(&mut ctx.events);
+
+    let mut txs = Vec::with_capacity(block.txs.len());
+    txs.extend(injected.map(|_| TxOutcome::default()));
+    for bytes in block.txs.iter().skip(1) {
+        let mode = tx::Mode::Deliver(verifier);
+        let (outcome, writes) = tx::execute(&overlay, &params, &tip, bytes, mode)?;
+        overlay.absorb(writes);
+        txs.push(outcome);
+    }
+
+    let mut ctx = Context::new(&mut overlay, &params, &tip);
+    let validator_updates = stop_on(end(&mut ctx))?;
+    events.append(&mut ctx.events);
+    Ok(Outcome { writes: overlay.into_writes(), txs, events, validator_updates })
+}
+
+fn next_tip(before: &Tip, header: &Header, commit: &ExtendedCommit) -> Result<Tip, Fault> {
+    let counted = u64::from(!commit.empty);
+    Ok(Tip {
+        height: header.height,
+        time_ms: header.time_ms.max(before.time_ms),
+        counter: before.counter.checked_add(counted).ok_or(Fault::Invariant("counter"))?,
+        beacon: lockstep_vm::hash::hash("lockstep/beacon/v1", &[&before.beacon, &header.hash])
+            .to_vec(),
+        chain_id: before.chain_id.clone(),
+        initial_height: before.initial_height,
+    })
+}
+
+/// What comes before the transactions: misbehaviour, and what executors put into their votes.
+fn begin(
+    ctx: &mut Context<'_, '_>,
+    block: &Block<'_>,
+    commit: &ExtendedCommit,
+) -> Result<(), TxError> {
+    for evidence in &block.evidence {
+        staking::slashing::evidence(ctx, evidence)?;
+    }
+    for ((until_ms, digest), _) in UNORDERED.scan(ctx.state, &(), DUE_PER_BLOCK_MAX)? {
+        if until_ms > ctx.tip.time_ms {
+            break;
+        }
+        UNORDERED.delete(ctx.state, &(until_ms, digest));
+    }
+    extension::apply(ctx, commit)
+}
+
+/// What comes after the transactions: queues that are due, then the one update of voting power.
+fn end(ctx: &mut Context<'_, '_>) -> Result<Vec<ValidatorUpdate>, TxError> {
+    job::window::close_due(ctx)?;
+    staking::slashing::execute(ctx)?;
+    staking::unbonding::mature(ctx)?;
+    staking::power::update(ctx)
+}
+
+/// Outside a transaction a refusal cannot be: it means that the books are wrong.
+fn stop_on<T>(result: Result<T, TxError>) -> Result<T, Fault> {
+    result.map_err(|error| match error {
+        TxError::Fault(fault) => fault,
+        TxError::Reject(OVERFLOW) => Fault::Invariant("overflow outside a transaction"),
+        TxError::Reject(reject) => Fault::Invariant(reject.reason),
+    })
+}

@@ -1,0 +1,202 @@
+//! What a proposer puts into a block, and what the others accept.
+//!
+//! `process(prepare(any commit, any mempool))` accepts. Powers are the chain's own, never taken from
+//! a proposal.
+
+use alloc::collections::BTreeMap;
+use alloc::vec::Vec;
+
+use ed25519_consensus::{Signature, VerificationKey};
+use lockstep_proto::lockstep::block::v1::{CanonicalVoteExtension, ExtendedCommit, ExtendedVote};
+use prost::Message as _;
+
+use crate::address::Address;
+use crate::context;
+use crate::envelope::canonical;
+use crate::error::Fault;
+use crate::limits::TX_BYTES_MAX;
+use crate::staking::power;
+use crate::state::{Overlay, StateRead};
+use crate::tx;
+
+/// Bytes that CometBFT adds to each transaction of a block.
+const TX_OVERHEAD_BYTES: u64 = 8;
+/// Gas of a block, in transactions of the greatest gas.
+const BLOCK_GAS_FACTOR: u64 = 20;
+
+/// Why a proposal is refused.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub enum Refusal {
+    /// There is no first transaction, or it is no extended commit in its one encoding.
+    #[error("the first transaction is not a canonical extended commit")]
+    Malformed,
+    /// An empty commit with votes, or votes where there can be none.
+    #[error("an extended commit that is marked empty has votes, or the first block has votes")]
+    NotEmpty,
+    /// Votes are not in order of address, or one address stands twice.
+    #[error("votes are not in order of address")]
+    Unordered,
+    /// A vote of somebody who does not sign at that height.
+    #[error("a vote of somebody who is not in the validator set")]
+    Stranger,
+    /// A signature over an extension is wrong.
+    #[error("the signature of a vote extension is wrong")]
+    BadSignature,
+    /// The votes hold no more than two thirds of the power.
+    #[error("the votes hold no more than two thirds of the power")]
+    NoQuorum,
+    /// A transaction that can never be valid.
+    #[error("a transaction is too large")]
+    TooLarge,
+}
+
+/// Makes the transactions of a block: the extended commit first, then what the mempool has, in its
+/// order, as far as it fits and could be executed.
+///
+/// # Errors
+/// Only a failing store.
+pub fn prepare(
+    state: &dyn StateRead,
+    height: u64,
+    bytes_max: u64,
+    commit: Option<ExtendedCommit>,
+    txs: &[Vec<u8>],
+) -> Result<Vec<Vec<u8>>, Fault> {
+    let injected = injected(state, height, commit)?;
+    let mut room = bytes_max.saturating_sub(size(&injected));
+    let params = context::params(state)?;
+    let mut gas = params.tx_gas_max.saturating_mul(BLOCK_GAS_FACTOR);
+    let mut block = alloc::vec![injected];
+    let base = Overlay::new(state);
+    let mut next: BTreeMap<Address, u64> = BTreeMap::new();
+    for bytes in txs {
+        let Some(fits) = tx::fits(&base, bytes)? else { continue };
+        if size(bytes) > room || fits.gas > gas {
+            continue;
+        }
+        if let Some(sequence) = fits.sequence {
+            let expected = next.entry(fits.signer).or_insert(fits.next);
+            if sequence != *expected {
+                continue;
+            }
+            *expected = expected.saturating_add(1);
+        }
+        room = room.saturating_sub(size(bytes));
+        gas = gas.saturating_sub(fits.gas);
+        block.push(bytes.clone());
+    }
+    Ok(block)
+}
+
+fn size(bytes: &[u8]) -> u64 {
+    u64::try_from(bytes.len()).unwrap_or(u64::MAX).saturating_add(TX_OVERHEAD_BYTES)
+}
+
+/// The extended commit as it goes into the block: every vote whose signature is right, in order of
+/// address; explicitly empty where there is none that others would accept.
+fn injected(
+    state: &dyn StateRead,
+    height: u64,
+    commit: Option<ExtendedCommit>,
+) -> Result<Vec<u8>, Fault> {
+    if let Some(mut commit) = commit {
+        commit.votes.sort_by(|a, b| a.validator_address.cmp(&b.validator_address));
+        commit.votes.dedup_by(|a, b| a.validator_address == b.validator_address);
+        let chain = Signed::of(state, height, commit.round)?;
+        commit.votes.retain(|vote| chain.check(vote).is_ok());
+        commit.empty = false;
+        if check(state, height, &commit)?.is_ok() {
+            return Ok(commit.encode_to_vec());
+        }
+    }
+    Ok(ExtendedCommit { empty: true, ..ExtendedCommit::default() }.encode_to_vec())
+}
+
+/// Whether a proposed block may be voted for.
+///
+/// # Errors
+/// Only a failing store.
+pub fn process(
+    state: &dyn StateRead,
+    height: u64,
+    txs: &[Vec<u8>],
+) -> Result<Result<(), Refusal>, Fault> {
+    let Some((first, rest)) = txs.split_first() else { return Ok(Err(Refusal::Malformed)) };
+    let Ok(commit) = canonical::<ExtendedCommit>(first) else {
+        return Ok(Err(Refusal::Malformed));
+    };
+    if rest.iter().any(|tx| tx.len() > TX_BYTES_MAX) {
+        return Ok(Err(Refusal::TooLarge));
+    }
+    check(state, height, &commit)
+}
+
+fn check(
+    state: &dyn StateRead,
+    height: u64,
+    commit: &ExtendedCommit,
+) -> Result<Result<(), Refusal>, Fault> {
+    if commit.empty {
+        let bare = commit.votes.is_empty() && commit.round == 0;
+        return Ok(if bare { Ok(()) } else { Err(Refusal::NotEmpty) });
+    }
+    if height <= context::tip(state)?.initial_height {
+        return Ok(Err(Refusal::NotEmpty));
+    }
+    let signed = Signed::of(state, height, commit.round)?;
+    let mut power = 0_u64;
+    let mut last: Option<&[u8]> = None;
+    for vote in &commit.votes {
+        if last.is_some_and(|last| last >= vote.validator_address.as_slice()) {
+            return Ok(Err(Refusal::Unordered));
+        }
+        last = Some(&vote.validator_address);
+        match signed.check(vote) {
+            Ok(more) => power = power.saturating_add(more),
+            Err(refusal) => return Ok(Err(refusal)),
+        }
+    }
+    let quorum = power::exceeds(power, signed.total, 2, 3);
+    Ok(if quorum { Ok(()) } else { Err(Refusal::NoQuorum) })
+}
+
+/// What the votes of the height before were signed over, and by whom.
+struct Signed {
+    keys: BTreeMap<Vec<u8>, (Vec<u8>, u64)>,
+    total: u64,
+    height: u64,
+    round: i32,
+    chain_id: alloc::string::String,
+}
+
+impl Signed {
+    fn of(state: &dyn StateRead, height: u64, round: i32) -> Result<Self, Fault> {
+        let tip = context::tip(state)?;
+        let height = height.saturating_sub(1).max(tip.initial_height);
+        let set = power::signers(state, height)?;
+        let total = set.validators.iter().fold(0_u64, |sum, v| sum.saturating_add(v.power));
+        let keys = set
+            .validators
+            .into_iter()
+            .map(|v| (v.consensus_address, (v.consensus_key, v.power)))
+            .collect();
+        Ok(Self { keys, total, height, round, chain_id: tip.chain_id })
+    }
+
+    /// The power behind a vote. Signatures follow ZIP-215, as CometBFT's do.
+    fn check(&self, vote: &ExtendedVote) -> Result<u64, Refusal> {
+        let (key, power) = self.keys.get(&vote.validator_address).ok_or(Refusal::Stranger)?;
+        let message = CanonicalVoteExtension {
+            extension: vote.extension.clone(),
+            height: i64::try_from(self.height).map_err(|_| Refusal::BadSignature)?,
+            round: i64::from(self.round),
+            chain_id: self.chain_id.clone(),
+        }
+        .encode_length_delimited_to_vec();
+        let key = VerificationKey::try_from(key.as_slice()).map_err(|_| Refusal::BadSignature)?;
+        let signature =
+            Signature::try_from(vote.signature.as_slice()).map_err(|_| Refusal::BadSignature)?;
+        key.verify(&signature, &message).map_err(|_| Refusal::BadSignature)?;
+        Ok(*power)
+    }
+}
