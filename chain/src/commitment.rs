@@ -26,12 +26,6 @@ pub fn commitment(chain_id: &str, job: u64, operator: &Address, opening: &Openin
     )
 }
 
-/// The root of a job's parameters: the sampling seed, from the job and the poster's part of it.
-#[must_use]
-pub fn parameters_root(job: &Job) -> Hash {
-    hash("lockstep/seed/v1", &[&job.id.to_le_bytes(), &job.seed])
-}
-
 /// The root of an output; `None` where its length does not fit the version and status.
 #[must_use]
 pub fn output_root(version: &Version, status: RunStatus, output: &[u8]) -> Option<Hash> {
@@ -58,7 +52,8 @@ pub fn result_root(
     Ok(RunResult {
         artefact_root: &root(&version.artefact_root)?,
         input_root: &root(&job.input_root)?,
-        parameters: &parameters_root(job),
+        // Encoders take none; a program that samples will bind its seed here.
+        parameters: &[],
         status: match status {
             RunStatus::Halted => Status::Halted,
             RunStatus::Fault => Status::Fault,
