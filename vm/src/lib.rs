@@ -7,7 +7,11 @@
 
 pub mod artefact;
 pub mod hash;
+pub mod import;
+pub mod interp;
+pub mod kernels;
 pub mod limits;
 pub mod merkle;
+pub mod ops;
 pub mod program;
 pub mod result;

@@ -46,6 +46,8 @@ pub struct Span {
     pub col: u32,
     /// Number of columns.
     pub cols: u32,
+    /// Columns of the whole that it is a part of.
+    pub width: u32,
 }
 
 impl Span {
@@ -178,6 +180,7 @@ impl Section {
             rows: self.rows.checked_sub(row)?.min(self.step.0),
             col,
             cols: self.cols.checked_sub(col)?.min(self.step.1),
+            width: self.cols,
         })
     }
 }

@@ -124,3 +124,53 @@ pub enum VerifyError {
     #[error("value {0} is used by no operator and is not the output")]
     UnusedValue(ValueId),
 }
+
+/// Why an input is refused. Inputs of a batch count from 0.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub enum InputError {
+    /// No token ids at all.
+    #[error("input {input} has no token ids; hint: give at least one")]
+    Empty {
+        /// Which input.
+        input: usize,
+    },
+    /// More than the model takes.
+    #[error(
+        "input {input} has {tokens} token ids, the model takes at most {tokens_max}; \
+         hint: cut the text"
+    )]
+    TooLong {
+        /// Which input.
+        input: usize,
+        /// How many it has.
+        tokens: u32,
+        /// How many are allowed.
+        tokens_max: u32,
+    },
+    /// A token id that the model does not know.
+    #[error(
+        "input {input}: token id {id} at position {at} is outside the vocabulary of {vocabulary}; \
+         hint: use the tokenizer that belongs to this model"
+    )]
+    Token {
+        /// Which input.
+        input: usize,
+        /// Which of its ids.
+        at: usize,
+        /// The id.
+        id: u32,
+        /// Every id is below this.
+        vocabulary: u32,
+    },
+}
+
+impl InputError {
+    /// The same about another input.
+    #[must_use]
+    pub fn of_input(mut self, number: usize) -> Self {
+        let (Self::Empty { input } | Self::TooLong { input, .. } | Self::Token { input, .. }) =
+            &mut self;
+        *input = number;
+        self
+    }
+}

@@ -25,7 +25,7 @@ mod verify;
 
 use borsh::{BorshDeserialize, BorshSerialize};
 
-pub use error::{Place, VerifyError};
+pub use error::{InputError, Place, VerifyError};
 pub use plan::{Cost, Plan, Slot};
 pub use shapes::{Rows, Shape};
 pub use verify::{Verified, verify};

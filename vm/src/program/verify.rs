@@ -1,7 +1,7 @@
 //! Static verification: after it, no input of 1 to `tokens_max` ids below `vocabulary` can overflow
 //! an integer, read outside a tensor or exceed the cost that [`Verified::cost`] gives.
 
-use super::error::{Place, VerifyError};
+use super::error::{InputError, Place, VerifyError};
 use super::plan::{Cost, Plan};
 use super::shapes::{Rows, Shape};
 use super::{FORMAT, Index, Input, Op, Program, Tensor, TensorId, ValueId};
@@ -58,6 +58,25 @@ impl Verified {
             .ok()
             .and_then(|output| self.shapes.get(output))
             .map_or(0, |shape| shape.cols)
+    }
+
+    /// Whether a run may take these token ids.
+    ///
+    /// # Errors
+    /// [`InputError`].
+    pub fn check_input(&self, ids: &[u32]) -> Result<(), InputError> {
+        let (vocabulary, tokens_max) = (self.vocabulary(), self.tokens_max());
+        let tokens = u32::try_from(ids.len()).unwrap_or(u32::MAX);
+        if tokens == 0 {
+            return Err(InputError::Empty { input: 0 });
+        }
+        if tokens > tokens_max {
+            return Err(InputError::TooLong { input: 0, tokens, tokens_max });
+        }
+        match ids.iter().enumerate().find(|(_, id)| **id >= vocabulary) {
+            Some((at, id)) => Err(InputError::Token { input: 0, at, id: *id, vocabulary }),
+            None => Ok(()),
+        }
     }
 
     /// What a run of one input of `tokens` ids takes, known before it runs. Never less for more

@@ -1,0 +1,366 @@
+//! Runs verified programs: batches of inputs, on one engine.
+//!
+//! The inputs of a batch lie one after the other as rows, so that linear layers see all of them at
+//! once; attention and pooling see one at a time. No operator reduces a float, so what stands beside
+//! an input cannot change a bit of its output. A fault can: then every input of the batch runs alone.
+
+use std::io::{Read, Seek};
+use std::path::Path;
+use std::sync::{Mutex, PoisonError};
+
+use crate::artefact::{ArtefactError, Content, Layout, Manifest, Reader};
+use crate::ops::{self, AttentionShape, Cpu, Fault, Isa, Linear, LinearSpec};
+use crate::program::{
+    Activations, Index, InputError, Map, Op, Rows, Shape, Tensor, TensorId, ValueId, Verified,
+};
+
+/// Rows that run at once; longer batches are cut between inputs. Bounds memory, keeps values in
+/// cache, and changes no output.
+const ROWS_AT_ONCE: usize = 1024;
+
+/// What a run of one input gives: the output row, or the fault of the whole program.
+pub type Outcome = Result<Vec<f32>, Fault>;
+
+/// An artefact in memory, its weights packed for one instruction set.
+#[derive(Debug)]
+pub struct Model {
+    manifest: Manifest,
+    isa: Isa,
+    /// By tensor; weights are empty once packed.
+    constants: Vec<Constant>,
+    /// By operator.
+    linears: Vec<Option<Linear>>,
+    /// Buffers of earlier runs, to be used again.
+    arenas: Mutex<Vec<Arena>>,
+}
+
+#[derive(Debug)]
+enum Constant {
+    Matrix { cells: Vec<i8>, scales: Vec<f32> },
+    Table(Vec<f32>),
+}
+
+/// The buffers of a run, one for each slot of the program's plan.
+#[derive(Debug, Default)]
+struct Arena {
+    slots: Vec<Vec<f32>>,
+}
+
+/// Sees the input of every linear layer: operator and rows.
+pub type Observer<'a> = &'a mut dyn FnMut(ValueId, &[f32]);
+
+/// One run over inputs that lie one after the other.
+struct Batch<'a> {
+    ids: Vec<u32>,
+    /// The place of each id within its input.
+    positions: Vec<u32>,
+    /// The number of ids of each input.
+    lengths: Vec<usize>,
+    cpu: &'a Cpu,
+}
+
+impl<'a> Batch<'a> {
+    fn new(inputs: &[&[u32]], cpu: &'a Cpu) -> Self {
+        Self {
+            ids: inputs.concat(),
+            positions: inputs.iter().flat_map(|ids| (0..).zip(*ids).map(|(at, _)| at)).collect(),
+            lengths: inputs.iter().map(|ids| ids.len()).collect(),
+            cpu,
+        }
+    }
+
+    /// How many f32 a value of this shape holds.
+    fn values(&self, shape: Shape) -> usize {
+        let rows = match shape.rows {
+            Rows::Tokens => self.ids.len(),
+            Rows::One => self.lengths.len(),
+        };
+        rows * shape.cols as usize
+    }
+}
+
+impl Model {
+    /// Reads an artefact, checks every leaf and the root, and packs the weights for `isa`.
+    ///
+    /// # Errors
+    /// [`ArtefactError`] where anything about the artefact is wrong.
+    pub fn load<R: Read + Seek>(reader: &mut Reader<R>, isa: Isa) -> Result<Self, ArtefactError> {
+        let manifest = reader.manifest().clone();
+        let tensors = &manifest.verified().program().tensors;
+        let mut constants: Vec<Constant> = tensors.iter().map(Constant::empty).collect();
+        reader.each_leaf(|index, leaf| place(manifest.layout(), &mut constants, index, leaf))?;
+        let linears = pack(manifest.verified(), &mut constants, isa);
+        Ok(Self { manifest, isa, constants, linears, arenas: Mutex::default() })
+    }
+
+    /// [`Model::load`] from a file.
+    ///
+    /// # Errors
+    /// [`ArtefactError`].
+    pub fn open(path: &Path, isa: Isa) -> Result<Self, ArtefactError> {
+        Self::load(&mut Reader::open(path)?, isa)
+    }
+
+    /// The artefact's manifest.
+    #[must_use]
+    pub fn manifest(&self) -> &Manifest {
+        &self.manifest
+    }
+
+    /// The instruction set that the weights are packed for; the engine of a run must have the same.
+    #[must_use]
+    pub fn isa(&self) -> Isa {
+        self.isa
+    }
+
+    /// Runs each input; the outcomes come in the same order and do not depend on one another.
+    ///
+    /// # Errors
+    /// [`InputError`] where an input is not one of this program's; then nothing ran.
+    pub fn run(&self, cpu: &Cpu, inputs: &[&[u32]]) -> Result<Vec<Outcome>, InputError> {
+        self.run_observed(cpu, inputs, &mut |_, _| ())
+    }
+
+    /// [`Model::run`], and `observer` sees the input of every linear layer.
+    ///
+    /// # Errors
+    /// As [`Model::run`].
+    pub fn run_observed(
+        &self,
+        cpu: &Cpu,
+        inputs: &[&[u32]],
+        observer: Observer<'_>,
+    ) -> Result<Vec<Outcome>, InputError> {
+        for (number, ids) in inputs.iter().enumerate() {
+            self.manifest.verified().check_input(ids).map_err(|error| error.of_input(number))?;
+        }
+        let mut arena = self.arenas().pop().unwrap_or_default();
+        let mut outcomes = Vec::with_capacity(inputs.len());
+        let mut rest = inputs;
+        while !rest.is_empty() {
+            let mut rows = 0;
+            let count = rest.iter().take_while(|ids| {
+                rows += ids.len();
+                rows <= ROWS_AT_ONCE
+            });
+            let (now, later) = rest.split_at(count.count().max(1));
+            rest = later;
+            match self.run_batch(cpu, now, &mut arena, observer) {
+                Ok(outputs) => outcomes.extend(outputs.into_iter().map(Ok)),
+                Err(Fault) => {
+                    for ids in now {
+                        let alone = self.run_batch(cpu, &[ids], &mut arena, observer);
+                        outcomes.push(alone.map(|mut outputs| outputs.pop().unwrap_or_default()));
+                    }
+                }
+            }
+        }
+        self.arenas().push(arena);
+        Ok(outcomes)
+    }
+
+    fn arenas(&self) -> std::sync::MutexGuard<'_, Vec<Arena>> {
+        self.arenas.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn run_batch(
+        &self,
+        cpu: &Cpu,
+        inputs: &[&[u32]],
+        arena: &mut Arena,
+        observer: Observer<'_>,
+    ) -> Result<Vec<Vec<f32>>, Fault> {
+        let batch = Batch::new(inputs, cpu);
+        let verified = self.manifest.verified();
+        arena.slots.resize_with(verified.plan().slots().len(), Vec::new);
+        for (number, op) in verified.program().ops.iter().enumerate() {
+            let shape = verified.shapes()[number];
+            let slot = slot_of(verified, number);
+            let mut out = std::mem::take(&mut arena.slots[slot]);
+            resize(&mut out, batch.values(shape));
+            let done = self.step(number, op, &batch, arena, &mut out, observer);
+            arena.slots[slot] = out;
+            done?;
+        }
+        let output = verified.program().output as usize;
+        let cols = verified.shapes()[output].cols as usize;
+        let row = &arena.slots[slot_of(verified, output)][..cols * batch.lengths.len()];
+        Ok(row.chunks(cols).map(<[f32]>::to_vec).collect())
+    }
+
+    fn step(
+        &self,
+        number: usize,
+        op: &Op,
+        batch: &Batch<'_>,
+        arena: &Arena,
+        out: &mut [f32],
+        observer: Observer<'_>,
+    ) -> Result<(), Fault> {
+        let cpu = batch.cpu;
+        let verified = self.manifest.verified();
+        let value = |value: ValueId| {
+            let value = value as usize;
+            let len = batch.values(verified.shapes()[value]);
+            &arena.slots[slot_of(verified, value)][..len]
+        };
+        let cols = |value: ValueId| verified.shapes()[value as usize].cols as usize;
+        match *op {
+            Op::Embed { table, index } => {
+                let width = verified.shapes()[number].cols as usize;
+                let (table, tokens) = (self.table(table), batch.ids.len());
+                match index {
+                    Index::Tokens => cpu.embed_f32(table, width, &batch.ids, out),
+                    Index::Positions => cpu.embed_f32(table, width, &batch.positions, out),
+                    Index::Row(row) => cpu.embed_f32(table, width, &vec![row; tokens], out),
+                }
+            }
+            Op::Add { a, b } => cpu.add(value(a), value(b), out),
+            Op::LayerNorm { x, gain, bias, eps_bits } => {
+                let eps = f32::from_bits(eps_bits);
+                cpu.layernorm(value(x), self.table(gain), self.table(bias), eps, out)
+            }
+            Op::Linear { x, .. } => {
+                let layer = self.linears[number].as_ref().expect("packed at load");
+                observer(number as ValueId, value(x));
+                cpu.linear(value(x), layer, out)
+            }
+            Op::Map { x, map } => match map {
+                Map::GeluErf => cpu.gelu_erf(value(x), out),
+                Map::GeluTanh => cpu.gelu_tanh(value(x), out),
+                Map::Silu => cpu.silu(value(x), out),
+            },
+            Op::Attention { q, k, v, heads, scale_bits } => {
+                let (q, k, v, width) = (value(q), value(k), value(v), cols(q));
+                let (heads, scale) = (heads as usize, f32::from_bits(scale_bits));
+                let mut first = 0;
+                for &tokens in &batch.lengths {
+                    let shape = AttentionShape { heads, head_dim: width / heads, tokens };
+                    let at = first..first + tokens * width;
+                    let out = &mut out[at.clone()];
+                    first = at.end;
+                    let rows = (&q[at.clone()], &k[at.clone()], &v[at]);
+                    cpu.attention(rows, shape, scale, out)?;
+                }
+                Ok(())
+            }
+            Op::PoolMean { x } => {
+                let (x, width) = (value(x), cols(x));
+                let mut first = 0;
+                for (tokens, out) in batch.lengths.iter().zip(out.chunks_mut(width)) {
+                    let end = first + tokens * width;
+                    cpu.pool_mean(&x[first..end], width, out)?;
+                    first = end;
+                }
+                Ok(())
+            }
+            Op::L2Norm { x } => cpu.l2norm(value(x), cols(x), out),
+        }
+    }
+
+    fn table(&self, tensor: TensorId) -> &[f32] {
+        match &self.constants[tensor as usize] {
+            Constant::Table(values) => values,
+            Constant::Matrix { .. } => &[],
+        }
+    }
+}
+
+/// Gives a buffer this length without ever holding more than its longest value needs.
+fn resize(buffer: &mut Vec<f32>, length: usize) {
+    buffer.reserve_exact(length.saturating_sub(buffer.len()));
+    buffer.resize(length, 0.0);
+}
+
+fn slot_of(verified: &Verified, op: usize) -> usize {
+    verified.plan().slot_of(op).expect("verification gives every operator a slot")
+}
+
+impl Constant {
+    fn empty(tensor: &Tensor) -> Self {
+        let values = |rows: u32, cols: u32| rows as usize * cols as usize;
+        match *tensor {
+            Tensor::I8 { rows, cols } => Self::Matrix {
+                cells: vec![0; values(rows, cols)],
+                scales: vec![0.0; rows as usize],
+            },
+            Tensor::F32 { rows, cols } => Self::Table(vec![0.0; values(rows, cols)]),
+        }
+    }
+}
+
+/// Copies a leaf to where it belongs.
+fn place(layout: &Layout, constants: &mut [Constant], index: u64, leaf: &[u8]) {
+    let Some(span) = layout.span(index) else { return };
+    let (row, rows) = (span.row as usize, span.rows as usize);
+    let (col, cols) = (span.col as usize, span.cols as usize);
+    let width = span.width as usize;
+    let (tensor, scales) = match span.content {
+        Content::Weights(tensor) | Content::Table(tensor) => (tensor as usize, false),
+        Content::Scales(tensor) => (tensor as usize, true),
+        Content::Attachment(_) => return,
+    };
+    match &mut constants[tensor] {
+        Constant::Matrix { cells, scales: values } if !scales => {
+            for (line, bytes) in leaf.chunks(cols).enumerate() {
+                let start = (row + line) * width + col;
+                for (cell, byte) in cells[start..start + cols].iter_mut().zip(bytes) {
+                    *cell = i8::from_le_bytes([*byte]);
+                }
+            }
+        }
+        Constant::Matrix { scales: values, .. } => copy(&mut values[col..col + cols], leaf),
+        Constant::Table(values) => {
+            // A leaf holds whole rows, or a piece of one.
+            let start = row * width + col;
+            copy(&mut values[start..start + rows * cols], leaf);
+        }
+    }
+}
+
+fn copy(values: &mut [f32], bytes: &[u8]) {
+    for (value, bytes) in values.iter_mut().zip(bytes.as_chunks().0) {
+        *value = f32::from_le_bytes(*bytes);
+    }
+}
+
+/// Packs the weights of every linear layer; a matrix is dropped after its last use.
+fn pack(verified: &Verified, constants: &mut [Constant], isa: Isa) -> Vec<Option<Linear>> {
+    let ops = &verified.program().ops;
+    let mut linears = Vec::with_capacity(ops.len());
+    for (number, op) in ops.iter().enumerate() {
+        let Op::Linear { weight, bias, smoothing, activations, .. } = *op else {
+            linears.push(None);
+            continue;
+        };
+        let table = |tensor: TensorId| match &constants[tensor as usize] {
+            Constant::Table(values) => values.as_slice(),
+            Constant::Matrix { .. } => &[],
+        };
+        if let Constant::Matrix { cells, scales } = &constants[weight as usize] {
+            let spec = LinearSpec {
+                weight: cells,
+                n: scales.len(),
+                k: cells.len() / scales.len(),
+                scale: scales,
+                bias: bias.map(table),
+                smoothing: smoothing.map(table),
+                activations: match activations {
+                    Activations::Bits8 => ops::Activations::Bits8,
+                    Activations::Bits16 => ops::Activations::Bits16,
+                },
+            };
+            linears.push(Some(Linear::pack(isa, &spec)));
+        }
+        if !ops[number + 1..].iter().any(|op| op.tensors().any(|tensor| tensor == weight)) {
+            constants[weight as usize] = Constant::Table(Vec::new());
+        }
+    }
+    linears
+}
+
+/// An output row as bytes: f32, little endian, as it is hashed and delivered.
+#[must_use]
+pub fn output_bytes(output: &[f32]) -> Vec<u8> {
+    output.iter().flat_map(|value| value.to_le_bytes()).collect()
+}
