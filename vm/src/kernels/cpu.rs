@@ -258,12 +258,9 @@ impl Cpu {
     ///
     /// # Errors
     /// [`Fault`] where an input, a score or a result is not finite.
-    #[expect(clippy::too_many_arguments, reason = "the operator has this many")]
     pub fn attention(
         &self,
-        q: &[f32],
-        k: &[f32],
-        v: &[f32],
+        (q, k, v): (&[f32], &[f32], &[f32]),
         shape: AttentionShape,
         scale: f32,
         out: &mut [f32],
