@@ -1,0 +1,251 @@
+//! The steps that the worker carries out: each does one thing, and can be repeated.
+
+use lockstep_chain::address;
+use lockstep_chain::commitment::{output_root, result_root};
+use lockstep_chain::envelope::{Unsigned, any};
+use lockstep_proto::lockstep::job::v1::{Job, RunStatus};
+use lockstep_proto::lockstep::model::v1::{LeafProof, MsgProvePossession, Version};
+use lockstep_vm::artefact::Manifest;
+use lockstep_vm::{merkle, result};
+use prost_types::Any;
+
+use crate::backend::Outcome;
+use crate::blobs::{BlobError, BlobStore, Peers, Reference, Root};
+use crate::fault::falsify;
+use crate::metrics;
+use crate::node::{Node, NodeError};
+use crate::outputs::Outputs;
+use crate::plan::{Answer, Me, Order, input_root};
+use crate::references::References;
+use crate::runner::{RunError, Runner};
+
+/// How long a duty's transaction may wait in mempools, in block time.
+const TX_MS: u64 = 120_000;
+/// Gas that a duty's transaction asks for: a flat part, and a part for each of its bytes.
+const GAS_BASE: u64 = 500_000;
+const GAS_PER_BYTE: u64 = 16;
+/// Versions that are looked at when models are loaded after a start.
+const PRELOAD_MAX: u64 = 64;
+
+/// What steps work with. Cheap to clone.
+#[derive(Debug, Clone)]
+pub struct Tools {
+    /// The validator's node.
+    pub node: Node,
+    /// Blobs that are here.
+    pub store: BlobStore,
+    /// Other validators' blobs.
+    pub peers: Peers,
+    /// What the chain references.
+    pub references: References,
+    /// Where models run.
+    pub runner: Runner,
+    /// Outputs of the last jobs.
+    pub outputs: Outputs,
+    /// Who the executor is.
+    pub me: Me,
+}
+
+/// Why a step failed.
+#[derive(Debug, thiserror::Error)]
+pub enum StepError {
+    /// A blob is not to be had.
+    #[error(transparent)]
+    Blob(#[from] BlobError),
+    /// The node cannot be asked.
+    #[error(transparent)]
+    Node(#[from] NodeError),
+    /// The model did not run.
+    #[error(transparent)]
+    Run(#[from] RunError),
+    /// What the chain gives as input does not have the root that it gives.
+    #[error("job {0}: its input does not have the root that the chain says")]
+    Input(u64),
+    /// The backend gave an output of another shape than the version's.
+    #[error("job {job}: an output of {bytes} bytes does not fit its version")]
+    Output {
+        /// The job.
+        job: u64,
+        /// Length of the output.
+        bytes: usize,
+    },
+    /// The chain's own records are wrong.
+    #[error(transparent)]
+    State(lockstep_chain::error::Fault),
+    /// The transaction was refused.
+    #[error("the mempool refused it (code {code}): {log}")]
+    Refused {
+        /// The chain's code.
+        code: u32,
+        /// In words.
+        log: String,
+    },
+}
+
+impl Tools {
+    /// Versions that can be called and are not in memory, newest first.
+    pub(crate) async fn loadable(&self) -> Result<Vec<u64>, NodeError> {
+        let last = self.node.totals().await?.versions;
+        let mut versions = Vec::new();
+        for id in (last.saturating_sub(PRELOAD_MAX) + 1..=last).rev() {
+            if self.node.version(id).await?.callable {
+                versions.push(id);
+            }
+        }
+        Ok(versions)
+    }
+
+    /// Loads a version where its artefact is here and there is room; says whether.
+    pub(crate) async fn preload(&self, version: u64) -> Result<bool, StepError> {
+        let (root, reference) = self.references.artefact(version).await?;
+        let Reference::Artefact { manifest, .. } = &reference else { return Ok(false) };
+        let Ok(manifest) = Manifest::decode(manifest) else { return Ok(false) };
+        let cost = manifest.verified().cost(manifest.verified().tokens_max());
+        let bytes = cost.weight_bytes.saturating_add(cost.memory_bytes);
+        if !self.runner.has_room(bytes) || !self.store.has(&root).await? {
+            return Ok(false);
+        }
+        self.runner.load(version, self.store.bytes(&root).await?).await?;
+        Ok(true)
+    }
+
+    /// Fetches, validates and loads a version.
+    pub(crate) async fn prepare(&self, version: u64) -> Result<(), StepError> {
+        if self.runner.is_loaded(version) {
+            return Ok(());
+        }
+        let (root, reference) = self.references.artefact(version).await?;
+        self.peers.fetch(&self.store, &root, &reference).await?;
+        self.runner.load(version, self.store.bytes(&root).await?).await?;
+        tracing::info!(version, root = hex::encode(root), "model fetched, validated and loaded");
+        Ok(())
+    }
+
+    /// Fetches a job's input blob.
+    pub(crate) async fn fetch_input(&self, job: &Job, root: &Root) -> Result<(), StepError> {
+        let reference = Reference::Input { job: job.id, bytes: job.input_bytes };
+        Ok(self.peers.fetch(&self.store, root, &reference).await?)
+    }
+
+    /// Runs jobs of one version together; each job's answer, or why there is none.
+    pub(crate) async fn run(
+        &self,
+        id: u64,
+        orders: Vec<Order>,
+    ) -> Result<Vec<(u64, Result<Answer, String>)>, StepError> {
+        let version = self.references.version(id).await?;
+        let mut answers = Vec::new();
+        let (mut ready, mut inputs) = (Vec::new(), Vec::new());
+        for order in orders {
+            match self.input(&order.job).await {
+                Ok(input) => {
+                    inputs.push(input);
+                    ready.push(order);
+                }
+                Err(error) => answers.push((order.job.id, Err(error.to_string()))),
+            }
+        }
+        let outcomes = match self.runner.run(id, inputs.clone()).await {
+            Ok(outcomes) => outcomes,
+            // It was put out of memory for another.
+            Err(RunError::NotLoaded(_)) => {
+                self.prepare(id).await?;
+                self.runner.run(id, inputs).await?
+            }
+            Err(error) => return Err(error.into()),
+        };
+        for (order, outcome) in ready.into_iter().zip(outcomes) {
+            let job = order.job.id;
+            let answer = answer(&version, &order, outcome);
+            if let Ok(answer) = &answer {
+                self.outputs.put(job, answer.output.clone());
+            }
+            answers.push((job, answer.map_err(|error| error.to_string())));
+        }
+        Ok(answers)
+    }
+
+    /// A job's token ids, checked against the root that the chain says.
+    async fn input(&self, job: &Job) -> Result<Vec<u32>, StepError> {
+        let bytes = match input_root(job) {
+            Some(root) => self.store.bytes(&root).await?,
+            None => job.input.clone().into(),
+        };
+        if result::input_root(&bytes) != *job.input_root {
+            return Err(StepError::Input(job.id));
+        }
+        result::input_ids(&bytes).ok_or(StepError::Input(job.id))
+    }
+
+    /// Shows the leaves of an artefact that the chain asks this validator for. It was validated as a
+    /// whole when it was loaded.
+    pub(crate) async fn prove(&self, version: u64) -> Result<(), StepError> {
+        let operator = address::operator(&self.me.operator);
+        let asked = self.node.possession(version, &operator).await?;
+        if asked.proved {
+            return Ok(());
+        }
+        let (root, _) = self.references.artefact(version).await?;
+        let layout = self.store.layout(&root).await?;
+        let tree = merkle::Tree::new(layout.hashes().to_vec());
+        let mut leaves = Vec::new();
+        for index in asked.leaves {
+            let leaf = self.store.leaf(&root, index).await?.to_vec();
+            let path = tree.path(index).unwrap_or_default();
+            leaves.push(LeafProof { index, leaf, path: path.iter().map(|h| h.to_vec()).collect() });
+        }
+        let executor = address::account(&self.me.key.address());
+        let message = any(&MsgProvePossession { executor, version, leaves });
+        // The chain reads the manifest to check the leaves.
+        let manifest = layout.manifest().map_or(0, |manifest| manifest.encode().len() as u64);
+        self.send(vec![message], manifest.saturating_mul(GAS_PER_BYTE)).await?;
+        tracing::info!(version, "possession shown");
+        Ok(())
+    }
+
+    /// Signs a transaction of duty messages and sends it. It is unordered, so that several can wait
+    /// at once, and free of fees.
+    pub(crate) async fn send(&self, messages: Vec<Any>, extra_gas: u64) -> Result<(), StepError> {
+        let address = self.me.key.address();
+        let account = self.node.account(&address).await?;
+        let (tip, params) = (self.node.tip().await?, self.node.params().await?);
+        let bytes: usize = messages.iter().map(prost::Message::encoded_len).sum();
+        let gas = GAS_PER_BYTE.saturating_mul(bytes as u64);
+        let gas = gas.saturating_add(GAS_BASE).saturating_add(extra_gas);
+        let tx = Unsigned {
+            chain_id: self.me.chain_id.clone(),
+            account_number: account.number,
+            gas_limit: gas.min(params.tx_gas_max),
+            messages,
+            unordered_until_ms: Some(tip.time_ms.saturating_add(TX_MS)),
+            ..Unsigned::default()
+        };
+        let sent = self.node.broadcast(tx.sign(self.me.key.signing())).await?;
+        metrics::tx_sent(sent.code == 0);
+        if sent.code == 0 {
+            return Ok(());
+        }
+        Err(StepError::Refused { code: sent.code, log: sent.log })
+    }
+}
+
+fn answer(version: &Version, order: &Order, outcome: Outcome) -> Result<Answer, StepError> {
+    let (mut status, mut output) = match outcome {
+        Outcome::Halted(output) => (RunStatus::Halted, output),
+        Outcome::Fault => (RunStatus::Fault, bytes::Bytes::new()),
+    };
+    if order.falsify {
+        let mut wrong = output.to_vec();
+        if wrong.is_empty() {
+            status = RunStatus::Halted;
+            wrong = vec![0; 4 * usize::try_from(version.output_values).unwrap_or(0)];
+        }
+        falsify(&mut wrong);
+        output = wrong.into();
+    }
+    let job = &order.job;
+    let root = output_root(version, status, &output);
+    let root = root.ok_or(StepError::Output { job: job.id, bytes: output.len() })?;
+    let result_root = result_root(version, job, status, &root).map_err(StepError::State)?;
+    Ok(Answer { status, output, result_root })
+}
