@@ -1,4 +1,4 @@
-//! What a data folder refuses, and what FinalizeBlock and Commit promise.
+//! What a data folder refuses, and what `FinalizeBlock` and `Commit` promise.
 
 use std::path::Path;
 

@@ -1,10 +1,12 @@
 //! The state at one height, as queries see it.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, VecDeque};
+use std::sync::Arc;
 
 use lockstep_chain::error::Fault;
 use lockstep_chain::state::{Entry, StateRead, Writes};
-use lockstep_chain::tree::{Blake3Rule, Hash, HashRule, Proof};
+use lockstep_chain::tree::{Blake3Rule, Hash, HashRule, PendingUpdate, Proof, Tree};
+use parking_lot::Mutex;
 use rocksdb::{DBRawIterator, ReadOptions, Snapshot};
 
 use super::database::{Database, Family, META_OLDEST, META_TIP, fault, item, key_of_path};
@@ -16,6 +18,8 @@ use super::{Rayon, Store};
 
 /// A proof at an old height undoes the writes since, so many keys at most.
 const PROOF_KEYS_MAX: usize = 250_000;
+/// Trees of old heights that are kept until the next block.
+const REWOUND_MAX: usize = 2;
 
 /// Why there is no answer for a height.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -104,8 +108,8 @@ impl<'a> At<'a> {
         self.view.app_hash(self.height)?.ok_or(Fault::Corrupt("changesets"))
     }
 
-    /// What the state says about `key`, with a proof under [`At::app_hash`]. At an old height this
-    /// computes the tree of that height, in time proportional to the writes since.
+    /// What the state says about `key`, with a proof under [`At::app_hash`]. At an old height the
+    /// first proof computes the tree of that height, in time proportional to the writes since.
     ///
     /// # Errors
     /// Where the height was pruned meanwhile or is too far back, and when the disk fails.
@@ -113,31 +117,25 @@ impl<'a> At<'a> {
         // No block is committed while this is held, so tree and snapshot are of one height.
         let committed = self.store.committed.read();
         let now = View::new(&self.store.database)?;
-        let undo = now.undo(self.height)?;
-        let pending = if undo.is_empty() {
-            None
-        } else {
-            let then = committed.tree.root_after(&Rayon, &undo)?;
-            if Some(then.root()) != now.app_hash(self.height)? {
-                return Err(Fault::Invariant("the history of a height has another app hash").into());
-            }
-            Some(then)
-        };
-        let undone: BTreeMap<Hash, &[u8]> =
-            undo.keys().map(|key| (Blake3Rule::bytes(key), key.as_slice())).collect();
+        let is_last = self.height == now.tip.height;
+        let then = (!is_last).then(|| self.store.rewound.get(&now, &committed.tree, self.height));
+        let then = then.transpose()?;
+        let undo = then.as_ref().map(|then| &then.undo);
         let entry = |path: &Hash| {
-            let key = match undone.get(path) {
-                Some(key) => key.to_vec(),
+            let undone = then.as_ref().and_then(|then| then.keys.get(path));
+            let key = match undone {
+                Some(key) => key.clone(),
                 None => key_of_path(now.database, &now.snapshot, path, Blake3Rule::bytes)?
                     .ok_or(Fault::Corrupt("paths"))?,
             };
-            let value = match undo.get(&key) {
+            let value = match undo.and_then(|undo| undo.get(&key)) {
                 Some(value) => value.clone(),
                 None => now.get(&key, now.tip.height)?,
             };
             Ok((key, value.ok_or(Fault::Corrupt("state"))?))
         };
-        Ok(committed.tree.prove(pending.as_ref(), key, &entry)?)
+        let update = then.as_ref().map(|then| &then.update);
+        Ok(committed.tree.prove(update, key, &entry)?)
     }
 }
 
@@ -199,14 +197,8 @@ impl<'a> View<'a> {
         if height == self.tip.height {
             return self.read(Family::State, key);
         }
-        let prefix = history_prefix(key);
         let mut cursor = self.snapshot.raw_iterator_cf(self.database.family(Family::History)?);
-        cursor.seek(history_key(prefix.clone(), height));
-        let Some((found, value)) = item(&cursor)? else { return Ok(None) };
-        if split_history_key(found)?.0 != prefix {
-            return Ok(None);
-        }
-        parse_history_value(value).map(|value| value.map(<[u8]>::to_vec))
+        get_in_history(&mut cursor, key, height)
     }
 
     fn next_in_history(
@@ -244,6 +236,7 @@ impl<'a> View<'a> {
         if height < self.oldest {
             return Err(HeightError::Pruned { asked: height, oldest: self.oldest });
         }
+        let mut cursor = self.snapshot.raw_iterator_cf(self.database.family(Family::History)?);
         for later in (height + 1)..=self.tip.height {
             // The genesis state may be followed by a first height above one.
             let Some(bytes) = self.read(Family::Changesets, &later.to_be_bytes())? else {
@@ -251,7 +244,7 @@ impl<'a> View<'a> {
             };
             for key in parse_changeset(&bytes)?.1 {
                 if !undo.contains_key(key) {
-                    undo.insert(key.to_vec(), self.get(key, height)?);
+                    undo.insert(key.to_vec(), get_in_history(&mut cursor, key, height)?);
                 }
             }
             if undo.len() > PROOF_KEYS_MAX {
@@ -259,5 +252,67 @@ impl<'a> View<'a> {
             }
         }
         Ok(undo)
+    }
+}
+
+fn get_in_history(
+    cursor: &mut DBRawIterator<'_>,
+    key: &[u8],
+    height: u64,
+) -> Result<Option<Vec<u8>>, Fault> {
+    let prefix = history_prefix(key);
+    cursor.seek(history_key(prefix.clone(), height));
+    let Some((found, value)) = item(cursor)? else { return Ok(None) };
+    if split_history_key(found)?.0 != prefix {
+        return Ok(None);
+    }
+    parse_history_value(value).map(|value| value.map(<[u8]>::to_vec))
+}
+
+/// The tree of an old height, as an update of the current one.
+#[derive(Debug)]
+struct Rewound {
+    /// The last height then, and the old one.
+    heights: (u64, u64),
+    undo: Writes,
+    /// The undone keys by path.
+    keys: BTreeMap<Hash, Vec<u8>>,
+    update: PendingUpdate,
+}
+
+/// The trees asked for last. Clients ask for the height before the last, whose app hash the last
+/// header carries, so one computation serves all of them until the next block.
+#[derive(Debug, Default)]
+pub(super) struct RewoundTrees(Mutex<VecDeque<Arc<Rewound>>>);
+
+impl RewoundTrees {
+    fn get(
+        &self,
+        now: &View<'_>,
+        tree: &Tree<Blake3Rule>,
+        height: u64,
+    ) -> Result<Arc<Rewound>, HeightError> {
+        // Held while computing, so that many queries at once compute one tree once.
+        let mut kept = self.0.lock();
+        let heights = (now.tip.height, height);
+        kept.retain(|rewound| rewound.heights.0 == heights.0);
+        if let Some(found) = kept.iter().find(|rewound| rewound.heights == heights) {
+            return Ok(Arc::clone(found));
+        }
+        let undo = now.undo(height)?;
+        let update = tree.root_after(&Rayon, &undo)?;
+        if Some(update.root()) != now.app_hash(height)? {
+            return Err(Fault::Invariant("the history of a height has another app hash").into());
+        }
+        let keys = undo.keys().map(|key| (Blake3Rule::bytes(key), key.clone())).collect();
+        let rewound = Arc::new(Rewound { heights, undo, keys, update });
+        kept.truncate(REWOUND_MAX - 1);
+        kept.push_front(Arc::clone(&rewound));
+        Ok(rewound)
+    }
+
+    /// Frees what no later query can use.
+    pub(super) fn clear(&self) {
+        self.0.lock().clear();
     }
 }

@@ -237,10 +237,11 @@ fn is_known(name: &str) -> bool {
     Family::ALL.iter().any(|family| family.name() == name)
 }
 
+/// A key and a value in RocksDB's memory.
+pub(super) type Item<'a> = (&'a [u8], &'a [u8]);
+
 /// Where a cursor stands; an error is never taken for the end.
-pub(super) fn item<'a>(
-    cursor: &'a DBRawIterator<'_>,
-) -> Result<Option<(&'a [u8], &'a [u8])>, Fault> {
+pub(super) fn item<'a>(cursor: &'a DBRawIterator<'_>) -> Result<Option<Item<'a>>, Fault> {
     let item = cursor.item();
     if item.is_none() {
         cursor.status().map_err(|error| fault("read on", &error))?;

@@ -51,6 +51,7 @@ pub struct Store {
     cache: Cache,
     pending: Mutex<Option<Pending>>,
     pruning: Mutex<()>,
+    rewound: at::RewoundTrees,
     retained_heights: u64,
     _lock: lock::FolderLock,
 }
@@ -192,6 +193,7 @@ impl Store {
         self.cache.apply(writes);
         committed.tree.commit(&Rayon, update)?;
         committed.tip = Some(tip);
+        self.rewound.clear();
         drop(committed);
         fail_point("after-commit");
         Ok(tip.height)
@@ -252,8 +254,7 @@ impl StateRead for Store {
 
 fn follows(tip: Option<Tip>, height: u64) -> Result<(), Fault> {
     let fits = match tip {
-        None => true,
-        Some(Tip { height: 0, .. }) => true,
+        None | Some(Tip { height: 0, .. }) => true,
         Some(tip) => tip.height.checked_add(1) == Some(height),
     };
     if fits {

@@ -7,6 +7,7 @@ use lockstep_chain::tree::{Blake3Rule, Hash, HashRule, LeafWrite, Tree};
 use parking_lot::{Mutex, RwLock};
 use rayon::iter::{IntoParallelRefIterator, ParallelExtend, ParallelIterator};
 
+use super::at::RewoundTrees;
 use super::cache::Cache;
 use super::database::{Database, Family, META_CHAIN, META_FORMAT, META_TIP, item};
 use super::encoding::Tip;
@@ -81,6 +82,7 @@ pub(super) fn open(
         cache: Cache::new(options.cache_bytes_max),
         pending: Mutex::new(None),
         pruning: Mutex::new(()),
+        rewound: RewoundTrees::default(),
         retained_heights: options.retained_heights,
         _lock: lock,
     })
@@ -150,5 +152,10 @@ fn rebuild(
 }
 
 fn hex(hash: &Hash) -> String {
-    hash.iter().map(|byte| format!("{byte:02x}")).collect()
+    use std::fmt::Write as _;
+    hash.iter().fold(String::new(), |mut out, byte| {
+        // Writing to a string cannot fail.
+        let _ = write!(out, "{byte:02x}");
+        out
+    })
 }

@@ -183,7 +183,8 @@ impl Shard {
     /// Makes the update's nodes the shard's.
     pub(super) fn commit(&mut self, update: ShardUpdate) -> Result<(), Fault> {
         if self.root == Ref::EMPTY {
-            return self.adopt(update);
+            self.adopt(update);
+            return Ok(());
         }
         self.free_inners.extend(update.freed_inners);
         self.free_leaves.extend(update.freed_leaves);
@@ -203,7 +204,8 @@ impl Shard {
         Ok(())
     }
 
-    fn adopt(&mut self, update: ShardUpdate) -> Result<(), Fault> {
+    /// Takes the nodes as they are, since there are no others.
+    fn adopt(&mut self, update: ShardUpdate) {
         let ShardUpdate { mut nodes, root, .. } = update;
         for inner in &mut nodes.inners {
             inner.left = inner.left.adopted();
@@ -212,7 +214,6 @@ impl Shard {
         nodes.inners.shrink_to_fit();
         nodes.leaves.shrink_to_fit();
         *self = Self { nodes, root: root.adopted(), ..Self::new() };
-        Ok(())
     }
 }
 
