@@ -1,0 +1,9 @@
+//! The commands of `lockstepd`, one file each.
+
+pub mod check;
+pub mod devnet;
+pub mod init;
+pub mod start;
+pub mod status;
+
+pub mod accounts;
