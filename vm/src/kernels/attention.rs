@@ -137,34 +137,14 @@ fn with_tiles(
         }
         let out = &mut out[row * d..][..rows * d];
         for (p, panel) in v8.chunks_exact(v_panel).enumerate() {
-            let sums = weighted_values(&w, w_stride, rows, panel);
+            let sums = avx2::long_tile(&w, w_stride, rows, panel);
             for ((sums, out), factor) in sums.iter().zip(out.chunks_exact_mut(d)).zip(factor) {
-                let channels = out[p * avx2::COLS..].iter_mut().zip(sums);
-                for (y, sum) in channels {
-                    *y = factor.map_or(0.0, |factor| rescale(*sum, factor, 1.0));
+                let factor = factor.unwrap_or(0.0);
+                for (y, sum) in out[p * avx2::COLS..].iter_mut().zip(sums) {
+                    *y = rescale(*sum, factor, 1.0);
                 }
             }
         }
     }
     finite(out)
-}
-
-/// Sums of weights times values over all keys, for one panel of channels.
-#[cfg(target_arch = "x86_64")]
-#[target_feature(enable = "avx2")]
-fn weighted_values(
-    w: &[i16],
-    stride: usize,
-    rows: usize,
-    panel: &[i8],
-) -> [[i64; avx2::COLS]; avx2::ROWS] {
-    let mut sums = [[0_i64; avx2::COLS]; avx2::ROWS];
-    let mut acc = [[0; avx2::COLS]; avx2::ROWS];
-    for (i, panel) in panel.chunks(avx2::PAIRS_MAX * 2 * avx2::COLS).enumerate() {
-        avx2::tile(&w[i * 2 * avx2::PAIRS_MAX..], stride, rows, panel, &mut acc);
-        for (sum, acc) in sums.as_flattened_mut().iter_mut().zip(acc.as_flattened()) {
-            *sum = sum.wrapping_add(i64::from(*acc));
-        }
-    }
-    sums
 }

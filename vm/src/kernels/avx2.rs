@@ -19,6 +19,8 @@ pub(super) const PAIRS_MAX: usize = 256;
 
 /// Integer sums of a tile, `[row][output]`.
 pub(super) type Acc = [[i32; COLS]; ROWS];
+/// The same in i64.
+pub(super) type LongAcc = [[i64; COLS]; ROWS];
 
 /// Bytes of one k-pair of a panel.
 const PAIR_BYTES: usize = 2 * COLS;
@@ -41,22 +43,45 @@ pub(super) fn tile(q: &[i16], stride: usize, rows: usize, panel: &[i8], acc: &mu
     }
 }
 
+/// As [`tile`], for rows of 16-bit activations of any length: sums in i64.
+///
+/// # Panics
+/// As [`tile`].
+#[target_feature(enable = "avx2")]
+pub(super) fn long_tile(q: &[i16], stride: usize, rows: usize, panel: &[i8]) -> LongAcc {
+    let mut acc = [[0; COLS]; ROWS];
+    let mut sums = [[0_i64; COLS]; ROWS];
+    for (cut, panel) in panel.chunks(PAIRS_MAX * PAIR_BYTES).enumerate() {
+        tile(&q[cut * 2 * PAIRS_MAX..], stride, rows, panel, &mut acc);
+        for (sums, acc) in sums.iter_mut().zip(&acc).take(rows) {
+            for (sum, acc) in sums.iter_mut().zip(acc) {
+                *sum = sum.wrapping_add(i64::from(*acc));
+            }
+        }
+    }
+    sums
+}
+
 #[target_feature(enable = "avx2")]
 #[expect(unsafe_code, reason = "vector loads and stores through pointers")]
 fn fixed<const R: usize>(q: &[i16], stride: usize, panel: &[i8], acc: &mut Acc) {
     let pairs = panel.len() / PAIR_BYTES;
     assert!(q.len() >= (R - 1) * stride + 2 * pairs, "activations too short for the tile");
     let mut sums = [[_mm256_setzero_si256(); 2]; R];
+    let mut rows = [q.as_ptr().cast::<i32>(); R];
+    for (r, row) in rows.iter_mut().enumerate() {
+        *row = q[r * stride..].as_ptr().cast();
+    }
+    let weights = panel.as_ptr().cast::<[__m128i; 2]>();
     for p in 0..pairs {
-        // SAFETY: `p < pairs`, so 32 bytes of the panel stand at `p * PAIR_BYTES`, and, by the assertion
-        // above, two activations of each row at `2 * p`. Unaligned loads are meant.
+        // SAFETY: `p < pairs`, so 32 bytes of the panel stand at pair `p`, and, by the assertion above,
+        // two activations of each row. Unaligned loads are meant.
         unsafe {
-            let w = panel.as_ptr().add(p * PAIR_BYTES).cast::<__m128i>();
+            let w = weights.add(p).cast::<__m128i>();
             let low = _mm256_cvtepi8_epi16(_mm_loadu_si128(w));
             let high = _mm256_cvtepi8_epi16(_mm_loadu_si128(w.add(1)));
-            for (r, sums) in sums.iter_mut().enumerate() {
-                let pair = q.as_ptr().add(r * stride + 2 * p).cast::<i32>().read_unaligned();
-                let pair = _mm256_set1_epi32(pair);
+            for (row, sums) in rows.iter().zip(&mut sums) {
+                let pair = _mm256_set1_epi32(row.add(p).read_unaligned());
                 sums[0] = _mm256_add_epi32(sums[0], _mm256_madd_epi16(pair, low));
                 sums[1] = _mm256_add_epi32(sums[1], _mm256_madd_epi16(pair, high));
             }

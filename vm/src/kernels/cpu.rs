@@ -404,20 +404,29 @@ fn layernorm_rows(
     eps: f32,
     out: &mut [f32],
 ) -> Result<(), Fault> {
-    let mut rows = x.chunks_exact(g.len()).zip(out.chunks_exact_mut(g.len()));
-    rows.try_for_each(|(x, out)| ops::layernorm_row(x, g, b, eps, out))
+    let rows = x.chunks_exact(g.len()).zip(out.chunks_exact_mut(g.len()));
+    for (x, out) in rows {
+        ops::layernorm_row(x, g, b, eps, out)?;
+    }
+    Ok(())
 }
 
 #[inline(always)]
 fn rmsnorm_rows(x: &[f32], g: &[f32], eps: f32, out: &mut [f32]) -> Result<(), Fault> {
-    let mut rows = x.chunks_exact(g.len()).zip(out.chunks_exact_mut(g.len()));
-    rows.try_for_each(|(x, out)| ops::rmsnorm_row(x, g, eps, out))
+    let rows = x.chunks_exact(g.len()).zip(out.chunks_exact_mut(g.len()));
+    for (x, out) in rows {
+        ops::rmsnorm_row(x, g, eps, out)?;
+    }
+    Ok(())
 }
 
 #[inline(always)]
 fn l2norm_rows(x: &[f32], cols: usize, out: &mut [f32]) -> Result<(), Fault> {
-    let mut rows = x.chunks_exact(cols).zip(out.chunks_exact_mut(cols));
-    rows.try_for_each(|(x, out)| ops::l2norm_row(x, out))
+    let rows = x.chunks_exact(cols).zip(out.chunks_exact_mut(cols));
+    for (x, out) in rows {
+        ops::l2norm_row(x, out)?;
+    }
+    Ok(())
 }
 
 #[inline(always)]

@@ -4,7 +4,7 @@
 use super::{avx2, vnni};
 use super::{Isa, per_isa};
 use crate::ops::{
-    Activations, Fault, LinearSpec, finite_bits, magnitude_bits, matmul_row, planes, quant_row,
+    Activations, Fault, LinearSpec, finite_bits, matmul_row, planes, quant_row,
 };
 
 /// A linear layer whose weights are packed for one instruction set.
@@ -15,6 +15,7 @@ pub struct Linear {
     k: usize,
     activations: Activations,
     smoothing: Option<Vec<f32>>,
+    /// `[n]`, then zeros up to a whole panel; likewise the bias.
     scale: Vec<f32>,
     bias: Option<Vec<f32>>,
     weights: Weights,
@@ -50,8 +51,8 @@ impl Linear {
             k: spec.k,
             activations: spec.activations,
             smoothing: spec.smoothing.map(<[f32]>::to_vec),
-            scale: spec.scale.to_vec(),
-            bias: spec.bias.map(<[f32]>::to_vec),
+            scale: padded(spec.scale),
+            bias: spec.bias.map(padded),
             weights,
         }
     }
@@ -93,8 +94,8 @@ impl Linear {
                     weight,
                     n: self.n,
                     k: self.k,
-                    scale: &self.scale,
-                    bias: self.bias.as_deref(),
+                    scale: &self.scale[..self.n],
+                    bias: self.bias.as_deref().map(|bias| &bias[..self.n]),
                     smoothing: None,
                     activations: self.activations,
                 };
@@ -130,113 +131,132 @@ impl Linear {
     #[cfg(target_arch = "x86_64")]
     #[target_feature(enable = "avx2")]
     fn avx2_products(&self, panels: &Panels, q: &[i16], sx: &[f32], out: &mut [f32]) -> u32 {
-        let (stride, mut most) = (self.stride(), 0);
+        let (stride, mut most) = (self.stride(), [0; avx2::COLS]);
         let fits_i32 = self.activations == Activations::Bits8 || self.k <= 2 * avx2::PAIRS_MAX;
+        let mut acc = [[0; avx2::COLS]; avx2::ROWS];
+        let mut y = [0.0; avx2::COLS];
         for (p, panel) in panels.iter().enumerate() {
             for (first, rows) in tiles(sx.len(), avx2::ROWS) {
                 let q = &q[first * stride..];
-                let mut acc = [[0; avx2::COLS]; avx2::ROWS];
                 if fits_i32 {
                     avx2::tile(q, stride, rows, panel, &mut acc);
-                    for (r, acc) in acc.iter().enumerate().take(rows) {
-                        let row = first + r;
-                        most = most.max(self.finish(acc.map(|sum| sum as f32), p, sx[row], row, out));
+                    for (row, acc) in (first..first + rows).zip(&acc) {
+                        floats32(acc, &mut y);
+                        self.finish(&mut y, p, sx[row], &mut out[row * self.n..], &mut most);
                     }
-                    continue;
-                }
-                let mut sums = [[0_i64; avx2::COLS]; avx2::ROWS];
-                let cut = panel.chunks(avx2::PAIRS_MAX * 2 * avx2::COLS);
-                for (i, panel) in cut.enumerate() {
-                    avx2::tile(&q[i * 2 * avx2::PAIRS_MAX..], stride, rows, panel, &mut acc);
-                    for (sum, acc) in sums.as_flattened_mut().iter_mut().zip(acc.as_flattened()) {
-                        *sum = sum.wrapping_add(i64::from(*acc));
+                } else {
+                    let sums = avx2::long_tile(q, stride, rows, panel);
+                    for (row, sums) in (first..first + rows).zip(&sums) {
+                        floats64(sums, &mut y);
+                        self.finish(&mut y, p, sx[row], &mut out[row * self.n..], &mut most);
                     }
-                }
-                for (r, sums) in sums.iter().enumerate().take(rows) {
-                    let row = first + r;
-                    most = most.max(self.finish(sums.map(|sum| sum as f32), p, sx[row], row, out));
                 }
             }
         }
-        most
+        highest(&most)
     }
 
     #[cfg(target_arch = "x86_64")]
     #[target_feature(enable = "avx2,avx512f,avx512vnni")]
     fn vnni_products(&self, panels: &Panels, q: &[i16], sx: &[f32], out: &mut [f32]) -> u32 {
-        self.vnni_loops(panels, q, sx, out, |u, rows, panel, start, acc| {
-            vnni::tile(u, rows, panel, start, acc);
-        })
+        self.vnni_loops::<vnni::Avx512>(panels, q, sx, out)
     }
 
-    /// The loops around [`vnni::tile`], which a test replaces.
+    /// The loops around [`vnni::tile`]; a test runs them on a model of the machine.
     #[cfg(target_arch = "x86_64")]
     #[inline(always)]
     #[expect(clippy::inline_always, reason = "compiled for the instruction set of its caller")]
-    fn vnni_loops(
+    fn vnni_loops<M: vnni::Machine>(
         &self,
         panels: &Panels,
         q: &[i16],
         sx: &[f32],
         out: &mut [f32],
-        tile: impl Fn((&[u8], usize), usize, &[i8], &[i32; vnni::COLS], &mut vnni::Acc),
     ) -> u32 {
-        let (stride, mut most) = (self.stride(), 0);
+        let (stride, mut most) = (self.stride(), [0; vnni::COLS]);
         let wide = self.activations == Activations::Bits16;
         let (high, low) = unsigned_planes(q, wide);
+        let mut acc = [[0; vnni::COLS]; vnni::ROWS];
+        let mut acc_high = [[0; vnni::COLS]; vnni::ROWS];
+        let mut y = [0.0; vnni::COLS];
         for (p, panel) in panels.iter().enumerate() {
             let start = panels.start(p);
             for (first, rows) in tiles(sx.len(), vnni::ROWS) {
-                let mut acc = [[0; vnni::COLS]; vnni::ROWS];
-                tile((&low[first * stride..], stride), rows, panel, start, &mut acc);
-                let mut acc_high = [[0; vnni::COLS]; vnni::ROWS];
+                vnni::tile::<M>((&low[first * stride..], stride), rows, panel, start, &mut acc);
                 if wide {
-                    tile((&high[first * stride..], stride), rows, panel, start, &mut acc_high);
+                    let high = (&high[first * stride..], stride);
+                    vnni::tile::<M>(high, rows, panel, start, &mut acc_high);
                 }
-                for (r, (low, high)) in acc.iter().zip(&acc_high).enumerate().take(rows) {
-                    let mut value = [0.0; vnni::COLS];
+                for (row, (low, high)) in (first..first + rows).zip(acc.iter_mut().zip(&acc_high)) {
                     if self.k <= 512 {
-                        for (value, (low, high)) in value.iter_mut().zip(low.iter().zip(high)) {
-                            *value = (high << 8).wrapping_add(*low) as f32;
+                        for (low, high) in low.iter_mut().zip(high) {
+                            *low = (high << 8).wrapping_add(*low);
                         }
+                        floats32(low, &mut y);
                     } else {
-                        for (value, (low, high)) in value.iter_mut().zip(low.iter().zip(high)) {
-                            *value = (i64::from(*high) << 8).wrapping_add(i64::from(*low)) as f32;
+                        let mut sums = [0_i64; vnni::COLS];
+                        for (sum, (low, high)) in sums.iter_mut().zip(low.iter().zip(high)) {
+                            *sum = (i64::from(*high) << 8).wrapping_add(i64::from(*low));
                         }
+                        floats64(&sums, &mut y);
                     }
-                    let row = first + r;
-                    most = most.max(self.finish(value, p, sx[row], row, out));
+                    self.finish(&mut y, p, sx[row], &mut out[row * self.n..], &mut most);
                 }
             }
         }
-        most
+        highest(&most)
     }
 
-    /// Scales the sums of one row of panel `p`, adds the bias, writes the row's outputs and returns the
-    /// largest magnitude bits among them.
+    /// Scales the sums of one row of panel `p`, adds the bias, writes them to the row `out [n..]`, and
+    /// raises `most` to their magnitude bits. Outputs past the last are zeros here.
     #[inline(always)]
     #[expect(clippy::inline_always, reason = "compiled for the instruction set of its caller")]
     fn finish<const C: usize>(
         &self,
-        mut y: [f32; C],
+        y: &mut [f32; C],
         p: usize,
         sx: f32,
-        row: usize,
         out: &mut [f32],
-    ) -> u32 {
-        let cols = p * C..self.n.min((p + 1) * C);
-        let out = &mut out[row * self.n..][cols.clone()];
-        for (y, scale) in y.iter_mut().zip(&self.scale[cols.clone()]) {
+        most: &mut [u32; C],
+    ) {
+        for (y, scale) in y.iter_mut().zip(&self.scale[p * C..][..C]) {
             *y *= sx * scale;
         }
         if let Some(bias) = &self.bias {
-            for (y, bias) in y.iter_mut().zip(&bias[cols]) {
+            for (y, bias) in y.iter_mut().zip(&bias[p * C..][..C]) {
                 *y += bias;
             }
         }
-        out.copy_from_slice(&y[..out.len()]);
-        magnitude_bits(y.into_iter().take(out.len()))
+        for (most, y) in most.iter_mut().zip(y.iter()) {
+            *most = (*most).max(y.to_bits() & 0x7fff_ffff);
+        }
+        let left = self.n - p * C;
+        if left >= C {
+            out[p * C..][..C].copy_from_slice(y);
+        } else {
+            out[p * C..][..left].copy_from_slice(&y[..left]);
+        }
     }
+}
+
+#[inline(always)]
+#[expect(clippy::inline_always, reason = "compiled for the instruction set of its caller")]
+fn floats32<const C: usize>(sums: &[i32; C], y: &mut [f32; C]) {
+    for (y, sum) in y.iter_mut().zip(sums) {
+        *y = *sum as f32;
+    }
+}
+
+#[inline(always)]
+#[expect(clippy::inline_always, reason = "compiled for the instruction set of its caller")]
+fn floats64<const C: usize>(sums: &[i64; C], y: &mut [f32; C]) {
+    for (y, sum) in y.iter_mut().zip(sums) {
+        *y = *sum as f32;
+    }
+}
+
+fn highest(most: &[u32]) -> u32 {
+    most.iter().copied().fold(0, u32::max)
 }
 
 /// Weights as panels of `cols` outputs: within a panel `[k / group][cols][group]`, zeros at the edges.
@@ -279,6 +299,13 @@ impl Panels {
     }
 }
 
+/// One value per output, and zeros up to a whole panel of any backend.
+fn padded(values: &[f32]) -> Vec<f32> {
+    let mut values = values.to_vec();
+    values.resize(values.len().next_multiple_of(32), 0.0);
+    values
+}
+
 /// Cuts `rows` into tiles of nearly equal height, at most `most` high: `(first row, rows)`.
 #[inline]
 pub(super) fn tiles(rows: usize, most: usize) -> impl Iterator<Item = (usize, usize)> {
@@ -287,14 +314,22 @@ pub(super) fn tiles(rows: usize, most: usize) -> impl Iterator<Item = (usize, us
 }
 
 /// Activations + 128 as one plane of unsigned bytes (the second of the pair), or as two.
+#[cfg(target_arch = "x86_64")]
 #[inline(always)]
 #[expect(clippy::inline_always, reason = "compiled for the instruction set of its caller")]
 fn unsigned_planes(q: &[i16], wide: bool) -> (Vec<u8>, Vec<u8>) {
+    let (mut high, mut low) = (vec![0; if wide { q.len() } else { 0 }], vec![0; q.len()]);
     if wide {
-        let split = q.iter().map(|q| planes(*q));
-        return split.map(|(high, low)| (high.cast_unsigned() ^ 0x80, low.cast_unsigned() ^ 0x80)).unzip();
+        for (q, (high, low)) in q.iter().zip(high.iter_mut().zip(&mut low)) {
+            let (h, l) = planes(*q);
+            (*high, *low) = (h.cast_unsigned() ^ 0x80, l.cast_unsigned() ^ 0x80);
+        }
+    } else {
+        for (q, low) in q.iter().zip(&mut low) {
+            *low = (*q as u8) ^ 0x80;
+        }
     }
-    (Vec::new(), q.iter().map(|q| (*q as u8) ^ 0x80).collect())
+    (high, low)
 }
 
 per_isa! {

@@ -24,7 +24,7 @@ pub(super) type Acc = [[i32; COLS]; ROWS];
 const QUAD_BYTES: usize = 4 * COLS;
 
 /// The instructions that the kernel is made of, on vectors of sixteen i32.
-trait Machine {
+pub(super) trait Machine {
     type Vector: Copy;
     /// Loads 64 bytes: four weights of each of sixteen outputs.
     ///
@@ -54,7 +54,7 @@ trait Machine {
 }
 
 /// The real thing.
-struct Avx512;
+pub(super) struct Avx512;
 
 #[expect(unsafe_code, reason = "one intrinsic each, called where the machine has it")]
 #[expect(clippy::inline_always, reason = "an intrinsic must land in code compiled for AVX-512")]
@@ -97,20 +97,9 @@ impl Machine for Avx512 {
 ///
 /// # Panics
 /// Where `u` is too short, or `rows` is not 1 to [`ROWS`].
-#[target_feature(enable = "avx512f,avx512vnni")]
-pub(super) fn tile(
-    u: (&[u8], usize),
-    rows: usize,
-    panel: &[i8],
-    start: &[i32; COLS],
-    acc: &mut Acc,
-) {
-    dispatch::<Avx512>(u, rows, panel, start, acc);
-}
-
 #[inline(always)]
 #[expect(clippy::inline_always, reason = "compiled for the instruction set of its caller")]
-fn dispatch<M: Machine>(
+pub(super) fn tile<M: Machine>(
     u: (&[u8], usize),
     rows: usize,
     panel: &[i8],
@@ -147,14 +136,19 @@ fn fixed<M: Machine, const R: usize>(
     };
     // SAFETY: loads of sixteen i32 from arrays of that size.
     let mut sums = [unsafe { [M::load(low), M::load(high)] }; R];
+    let mut rows = [u.as_ptr(); R];
+    for (r, row) in rows.iter_mut().enumerate() {
+        *row = u[r * stride..].as_ptr();
+    }
+    let weights = panel.as_ptr().cast::<[i8; QUAD_BYTES]>();
     for k in 0..quads {
-        // SAFETY: `k < quads`, so 128 bytes of the panel stand at `k * QUAD_BYTES`, and, by the assertion
-        // above, four activations of each row at `4 * k`.
+        // SAFETY: `k < quads`, so 128 bytes of the panel stand at quad `k`, and, by the assertion above,
+        // four activations of each row.
         unsafe {
-            let w = panel.as_ptr().add(k * QUAD_BYTES);
+            let w = weights.add(k).cast::<i8>();
             let (low, high) = (M::weights(w), M::weights(w.add(QUAD_BYTES / 2)));
-            for (r, sums) in sums.iter_mut().enumerate() {
-                let four = M::activations(u.as_ptr().add(r * stride + 4 * k));
+            for (row, sums) in rows.iter().zip(&mut sums) {
+                let four = M::activations(row.cast::<[u8; 4]>().add(k).cast());
                 sums[0] = M::dot(sums[0], four, low);
                 sums[1] = M::dot(sums[1], four, high);
             }
