@@ -364,3 +364,117 @@ fn pack(verified: &Verified, constants: &mut [Constant], isa: Isa) -> Vec<Option
 pub fn output_bytes(output: &[f32]) -> Vec<u8> {
     output.iter().flat_map(|value| value.to_le_bytes()).collect()
 }
+
+#[cfg(test)]
+mod tests {
+    use std::io::Cursor;
+
+    use super::*;
+    use crate::artefact::tests::artefact;
+    use crate::program::Program;
+    use crate::program::tests::small;
+
+    fn model(program: &Program, isa: Isa) -> Model {
+        Model::load(&mut Reader::new(Cursor::new(artefact(program, &[]))).unwrap(), isa).unwrap()
+    }
+
+    fn bits(outcome: &Outcome) -> Result<Vec<u32>, Fault> {
+        outcome.as_ref().map(|row| row.iter().map(|v| v.to_bits()).collect()).map_err(|f| *f)
+    }
+
+    /// Inputs of every length, more in all than run at once.
+    fn inputs() -> Vec<Vec<u32>> {
+        (0..200_u32).map(|i| (0..=i % 16).map(|j| (i * 7 + j * j) % 10).collect()).collect()
+    }
+
+    #[test]
+    fn batches_threads_and_instruction_sets_change_no_byte() {
+        let inputs = inputs();
+        let batch: Vec<&[u32]> = inputs.iter().map(Vec::as_slice).collect();
+        let mut first: Option<Vec<_>> = None;
+        for isa in Isa::available() {
+            let model = model(&small(), isa);
+            for threads in [1, 2, 3] {
+                let cpu = Cpu::new(isa, threads).unwrap();
+                let together: Vec<_> = model.run(&cpu, &batch).unwrap().iter().map(bits).collect();
+                let alone: Vec<_> =
+                    batch.iter().map(|ids| bits(&model.run(&cpu, &[ids]).unwrap()[0])).collect();
+                assert_eq!(together, alone, "{isa}, {threads} threads");
+                assert_eq!(*first.get_or_insert_with(|| together.clone()), together, "{isa}");
+            }
+        }
+        let first = first.unwrap();
+        assert!(first.iter().all(|outcome| outcome.as_ref().is_ok_and(|row| row.len() == 8)));
+        assert_ne!(first[1], first[2]);
+    }
+
+    /// Token 9 has an embedding so large that the variance of its row is infinite.
+    fn faulting() -> Vec<u8> {
+        let program = small();
+        let mut bytes = artefact(&program, &[]);
+        let reader = Reader::new(Cursor::new(bytes.clone())).unwrap();
+        let manifest = reader.manifest();
+        let first = 16 + manifest.encode().len();
+        let mut builder = crate::merkle::Builder::new();
+        let mut at = first;
+        for index in 0..manifest.leaf_count() {
+            let end = at + manifest.leaf_len(index).unwrap();
+            if index == 0 {
+                bytes[end - 4..end].copy_from_slice(&f32::MAX.to_le_bytes());
+            }
+            builder.push(&bytes[at..end]);
+            at = end;
+        }
+        let description = manifest.description().clone();
+        let changed = Manifest::new(&program, description, builder.finish().0).unwrap();
+        bytes[16..first].copy_from_slice(changed.encode());
+        bytes
+    }
+
+    #[test]
+    fn a_fault_stays_with_its_input() {
+        let isa = Isa::best();
+        let cpu = Cpu::new(isa, 2).unwrap();
+        let model = Model::load(&mut Reader::new(Cursor::new(faulting())).unwrap(), isa).unwrap();
+        let batch: [&[u32]; 4] = [&[1, 2], &[3, 9], &[4], &[9]];
+        let outcomes = model.run(&cpu, &batch).unwrap();
+        let faults: Vec<bool> = outcomes.iter().map(Result::is_err).collect();
+        assert_eq!(faults, [false, true, false, true]);
+        for (ids, outcome) in batch.iter().zip(&outcomes) {
+            assert_eq!(bits(&model.run(&cpu, &[ids]).unwrap()[0]), bits(outcome));
+        }
+    }
+
+    #[test]
+    fn an_input_that_does_not_fit_is_refused_before_anything_runs() {
+        let isa = Isa::Scalar;
+        let (model, cpu) = (model(&small(), isa), Cpu::new(isa, 1).unwrap());
+        let error = model.run(&cpu, &[&[1], &[1, 2, 10]]).unwrap_err().to_string();
+        assert!(error.starts_with("input 1: token id 10 at position 2 is outside"), "{error}");
+        assert!(model.run(&cpu, &[&[]]).is_err());
+        assert!(model.run(&cpu, &[&[0; 17]]).is_err());
+        assert!(model.run(&cpu, &[]).unwrap().is_empty());
+    }
+
+    #[test]
+    fn values_take_no_more_memory_than_the_static_cost_says() {
+        let isa = Isa::Scalar;
+        let (model, cpu) = (model(&small(), isa), Cpu::new(isa, 1).unwrap());
+        for length in [16, 3, 16] {
+            model.run(&cpu, &[&vec![1; length]]).unwrap();
+            let held: usize =
+                model.arenas().iter().flat_map(|arena| &arena.slots).map(Vec::capacity).sum();
+            assert!(held as u64 * 4 <= model.manifest().verified().cost(16).memory_bytes);
+        }
+        assert_eq!(model.arenas().len(), 1, "the buffers are used again");
+    }
+
+    #[test]
+    fn a_damaged_artefact_is_never_loaded() {
+        let mut bytes = artefact(&small(), &[]);
+        let last = bytes.len() - 1;
+        bytes[last] ^= 1;
+        let error = Model::load(&mut Reader::new(Cursor::new(bytes)).unwrap(), Isa::Scalar);
+        assert!(matches!(error, Err(ArtefactError::Root { .. })));
+    }
+}

@@ -11,7 +11,7 @@ mod file;
 mod layout;
 mod manifest;
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;
 
 pub use file::{ArtefactError, HEADER_BYTES, Reader, Writer, leaf_hashes, validate, validate_file};
 pub use layout::{Content, Layout, LeafError, Span};

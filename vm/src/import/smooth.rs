@@ -78,3 +78,63 @@ pub(super) fn scale_columns(values: &mut [f32], factors: &[f32]) {
 pub(super) fn inverse(factors: &[f32]) -> Vec<f32> {
     factors.iter().map(|factor| 1.0 / factor).collect()
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::import::weights::quantise;
+    use crate::ops::{Activations, Isa, Linear, LinearSpec};
+
+    const K: usize = 64;
+    const N: usize = 8;
+
+    /// Squared error of an 8-bit layer against float64.
+    fn error(x: &[f32], weight: &[f32], factors: &[f32]) -> f64 {
+        let mut scaled = weight.to_vec();
+        scale_columns(&mut scaled, factors);
+        let (cells, scale) = quantise("w", &scaled, K).unwrap();
+        let pre = inverse(factors);
+        let spec = LinearSpec {
+            weight: &cells,
+            n: N,
+            k: K,
+            scale: &scale,
+            bias: None,
+            smoothing: Some(&pre),
+            activations: Activations::Bits8,
+        };
+        let mut out = vec![0.0; x.len() / K * N];
+        let cpu = Cpu::new(Isa::Scalar, 1).unwrap();
+        cpu.linear(x, &Linear::pack(Isa::Scalar, &spec), &mut out).unwrap();
+        let exact = x.chunks(K).flat_map(|x| {
+            weight.chunks(K).map(|w| -> f64 {
+                w.iter().zip(x).map(|(w, x)| f64::from(*w) * f64::from(*x)).sum()
+            })
+        });
+        out.iter().zip(exact).map(|(y, exact)| (f64::from(*y) - exact).powi(2)).sum()
+    }
+
+    #[test]
+    fn smoothing_evens_out_a_channel_that_drowns_the_others() {
+        let wave = |i: usize| f32::from(u8::try_from(i * 89 % 251).unwrap()) / 125.0 - 1.0;
+        let mut x: Vec<f32> = (0..16 * K).map(wave).collect();
+        let mut weight: Vec<f32> = (0..N * K).map(|i| wave(i * 7 + 3)).collect();
+        x.chunks_mut(K).for_each(|row| row[5] *= 100.0);
+        weight.chunks_mut(K).for_each(|row| row[5] /= 100.0);
+        let mut seen = vec![0_f32; K];
+        for row in x.chunks(K) {
+            for (most, value) in seen.iter_mut().zip(row) {
+                *most = most.max(value.abs());
+            }
+        }
+        let (plain, smooth) =
+            (error(&x, &weight, &[1.0; K]), error(&x, &weight, &vector(&seen, &weight)));
+        assert!(smooth * 20.0 < plain, "{smooth} is not far below {plain}");
+    }
+
+    #[test]
+    fn channels_that_are_never_used_stay_as_they_are() {
+        assert_eq!(vector(&[0.0, 4.0, 1.0], &[1.0, 1.0, 0.0]), [1.0, 2.0, 1.0]);
+        assert_eq!(inverse(&[2.0, 1.0]), [0.5, 1.0]);
+    }
+}

@@ -20,7 +20,7 @@ mod error;
 mod plan;
 mod shapes;
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;
 mod verify;
 
 use borsh::{BorshDeserialize, BorshSerialize};
