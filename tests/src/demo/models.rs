@@ -1,0 +1,70 @@
+//! Importing, registering and publishing the two models.
+
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::time::{Duration, Instant};
+
+use anyhow::{Context as _, bail, ensure};
+use lockstep_client::rpc::Client;
+use lockstep_client::tx::{self, message};
+use lockstep_client::wallet::Wallet;
+use lockstep_client::{blobs, query};
+use lockstep_proto::lockstep::model::v1::Parent;
+use lockstep_tests::binary;
+
+/// How long executors may take to fetch, check and prove.
+const CALLABLE_MAX: Duration = Duration::from_secs(90);
+
+/// What to import and how.
+pub(crate) struct Recipe<'a> {
+    pub(crate) name: &'a str,
+    pub(crate) arguments: &'a [&'a str],
+    pub(crate) parents: Vec<Parent>,
+    pub(crate) price: u64,
+}
+
+/// Imports a model by the command that a user runs; returns the artefact.
+pub(crate) fn import(model: &Path, out: &Path, recipe: &Recipe<'_>) -> anyhow::Result<PathBuf> {
+    let path = out.join(format!("{}.lockstep", recipe.name));
+    let run = Command::new(binary("lockstep"))
+        .args(["model", "import"])
+        .arg(model)
+        .arg("--out")
+        .arg(&path)
+        .args(recipe.arguments)
+        .output()
+        .context("cannot run `lockstep model import`")?;
+    ensure!(run.status.success(), "import failed: {}", String::from_utf8_lossy(&run.stderr));
+    Ok(path)
+}
+
+/// Registers a model and publishes its first version; returns the version's id.
+pub(crate) async fn publish(
+    client: &Client,
+    owner: &Wallet,
+    recipe: &Recipe<'_>,
+    artefact: &Path,
+    blob_service: &str,
+) -> anyhow::Result<u64> {
+    let manifest = blobs::open(artefact)?.manifest().encode().to_vec();
+    let options = tx::Options::default();
+    let register =
+        message::register_model(owner, recipe.name, "Apache-2.0", recipe.price, recipe.parents.clone());
+    tx::succeeded(tx::send(client, owner, vec![register], &options).await?)?;
+    let publish = message::publish_version(owner, recipe.name, &manifest);
+    tx::succeeded(tx::send(client, owner, vec![publish], &options).await?)?;
+    blobs::upload(blob_service, artefact, |_, _| {}).await?;
+    Ok(query::version(client, recipe.name).await?.id)
+}
+
+/// Waits until executors of more than two thirds of the power have proved that they hold a version.
+pub(crate) async fn wait_callable(client: &Client, version: u64) -> anyhow::Result<()> {
+    let start = Instant::now();
+    while !query::version_by_id(client, version).await?.callable {
+        if start.elapsed() > CALLABLE_MAX {
+            bail!("version {version} did not become callable within {CALLABLE_MAX:?}");
+        }
+        tokio::time::sleep(Duration::from_millis(200)).await;
+    }
+    Ok(())
+}
