@@ -148,7 +148,8 @@ impl Cluster {
     #[must_use]
     pub fn new(genesis: &Genesis) -> Self {
         let chain_id = String::from("lockstep-test-1");
-        let (writes, updates) = block::init_chain(genesis, &chain_id, 1, 1_700_000_000_000).unwrap();
+        let (writes, updates) =
+            block::init_chain(genesis, &chain_id, 1, 1_700_000_000_000).unwrap();
         let set: BTreeMap<_, _> = updates.iter().map(|update| (update.key, update.power)).collect();
         let validators: Vec<_> =
             (0..genesis.validators.len() + 4).map(Validator::numbered).collect();
@@ -288,8 +289,11 @@ impl Cluster {
         }
         let next_commit = self.vote(height, &plan);
         let outcome = self.finalize(height, &proposed, &plan);
-        let roots: Vec<_> =
-            self.replicas.iter_mut().map(|replica| replica.commit(outcome.writes.clone())).collect();
+        let roots: Vec<_> = self
+            .replicas
+            .iter_mut()
+            .map(|replica| replica.commit(outcome.writes.clone()))
+            .collect();
         assert!(roots.iter().all(|root| *root == roots[0]), "height {height}: roots differ");
         if height.is_multiple_of(10) {
             assert_eq!(self.replicas[0].rebuilt_root(), roots[0], "height {height}: rebuilt root");
@@ -449,7 +453,10 @@ impl Cluster {
         assert_eq!(keys.len(), updates.len(), "a validator is updated twice");
         for update in updates {
             if update.power == 0 {
-                assert!(next.remove(&update.key).is_some(), "CometBFT refuses to remove a stranger");
+                assert!(
+                    next.remove(&update.key).is_some(),
+                    "CometBFT refuses to remove a stranger"
+                );
             } else {
                 next.insert(update.key, update.power);
             }
@@ -458,10 +465,8 @@ impl Cluster {
         self.sets.insert(self.height + 2, next);
         for height in [self.height + 1, self.height + 2] {
             let known = staking::power::signers(self.state(), height).unwrap().validators;
-            let known: BTreeMap<[u8; 32], u64> = known
-                .into_iter()
-                .map(|v| (v.consensus_key.try_into().unwrap(), v.power))
-                .collect();
+            let known: BTreeMap<[u8; 32], u64> =
+                known.into_iter().map(|v| (v.consensus_key.try_into().unwrap(), v.power)).collect();
             assert_eq!(known, self.sets[&height], "the validator sets of height {height} differ");
         }
     }
