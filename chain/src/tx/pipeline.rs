@@ -198,8 +198,8 @@ fn duty_quota(ctx: &Context<'_, '_>, account: &mut Account) -> Result<(), TxErro
 fn in_order(envelope: &Envelope, account: &mut Account, mode: Mode<'_>) -> Result<(), Reject> {
     let ahead = envelope.sequence.checked_sub(account.sequence).ok_or(WRONG_SEQUENCE)?;
     let allowed = match mode {
-        Mode::Check(_) => SEQUENCE_AHEAD_MAX,
-        Mode::Deliver(_) | Mode::Simulate => 0,
+        Mode::Check(_) | Mode::Simulate => SEQUENCE_AHEAD_MAX,
+        Mode::Deliver(_) => 0,
     };
     if ahead > allowed {
         return Err(WRONG_SEQUENCE);
