@@ -335,10 +335,10 @@ fn a_tree_that_shrinks_and_grows_again_reuses_its_memory() {
     let root = write(&mut tree, &fill);
     write(&mut tree, &half);
     assert_eq!(write(&mut tree, &fill), root);
-    let full = tree.memory_bytes();
+    let once = tree.memory_bytes();
     for _ in 0..20 {
         write(&mut tree, &half);
         write(&mut tree, &fill);
     }
-    assert!(tree.memory_bytes() <= full * 2, "{} against {full}", tree.memory_bytes());
+    assert!(tree.memory_bytes() <= once * 2, "{} against {once}", tree.memory_bytes());
 }
