@@ -1,7 +1,8 @@
 """How well models/tiny-encoder orders pairs of texts as all-MiniLM-L6-v2 does. Needs numpy only.
 
-The measure: Spearman's rank correlation between the cosines of all pairs of the texts in
-eval/texts.json (60 texts, 1,770 pairs) under the model and under MiniLM (eval/minilm_f32.npy).
+The measure: Spearman's rank correlation between the cosines of all pairs of the 60
+texts in vm/tests/data/minilm (1,770 pairs) under the model and under MiniLM, whose vectors lie
+there too.
 Prints one JSON line per figure. With --teacher (a folder of all-MiniLM-L6-v2) also the mean of
 MiniLM's own word embeddings, cut to the student's vocabulary and size by PCA."""
 
@@ -17,6 +18,7 @@ from pathlib import Path
 import numpy as np
 
 HERE = Path(__file__).resolve().parent
+DATA = HERE.parents[1] / "vm/tests/data/minilm"
 
 
 def tensors_of(path):
@@ -146,8 +148,8 @@ def main():
     """Prints the measure and those that it is to be held against."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--model", default=HERE.parents[1] / "models/tiny-encoder", type=Path)
-    parser.add_argument("--texts", default=HERE / "eval/texts.json", type=Path)
-    parser.add_argument("--reference", default=HERE / "eval/minilm_f32.npy", type=Path)
+    parser.add_argument("--texts", default=DATA / "texts.json", type=Path)
+    parser.add_argument("--reference", default=DATA / "embeddings_f32.npy", type=Path)
     parser.add_argument("--teacher", help="folder of all-MiniLM-L6-v2", type=Path)
     args = parser.parse_args()
 
@@ -164,9 +166,12 @@ def main():
         figure = round(spearman(rows, reference), 4)
         print(json.dumps({"figure": "spearman", "of": name, "value": figure, "texts": len(texts)}))
 
+    counts = bag_of_words(texts, binary=False)
+    idf = np.log(len(texts) / (counts > 0).sum(0))
     say("tiny-encoder", vectors)
-    say("bag of words, counts", bag_of_words(texts, binary=False))
+    say("bag of words, counts", counts)
     say("bag of words, binary", bag_of_words(texts, binary=True))
+    say("bag of words, tf-idf", counts * idf)
     if args.teacher:
         size = config["hidden_size"]
         say("mean of PCA word embeddings", mean_of_word_embeddings(args.teacher, vocabulary, size, ids))

@@ -23,7 +23,8 @@ INTERMEDIATE = 512
 LAYERS = 2
 HEADS = 4
 POSITIONS = 256
-BATCH = 256
+BATCH = 128
+BATCH_TOKENS = 4096
 HELD_OUT = 2000
 LEARNING_RATE = 2e-3
 
@@ -128,12 +129,12 @@ def loss_of(params, ids, mask, targets):
 
 def mixed_batches(token_ids, rng):
     """Endless batches of `BATCH` texts of like length: (rows, ids, mask). Long texts come in
-    smaller batches of whole multiples of 32 rows."""
+    smaller batches, of about `BATCH_TOKENS` tokens."""
     groups = {}
     for row, ids in enumerate(token_ids):
         length = next(b for b in bert.BUCKETS if b >= len(ids))
         groups.setdefault(length, []).append(row)
-    sizes = {length: min(BATCH, max(32, 8192 // length)) for length in groups}
+    sizes = {length: min(BATCH, max(32, BATCH_TOKENS // length)) for length in groups}
     while True:
         plan = []
         for length, rows in groups.items():
@@ -212,7 +213,7 @@ def main():
     parser.add_argument("--evaluation", required=True, help="JSON list of texts to keep out")
     parser.add_argument("--cache", required=True, help="folder for the teacher's vectors")
     parser.add_argument("--out", required=True, help="model folder to write")
-    parser.add_argument("--steps", type=int, default=4000)
+    parser.add_argument("--steps", type=int, default=1600)
     args = parser.parse_args()
 
     pieces_of = json.loads((Path(args.teacher) / "tokenizer.json").read_text())["model"]["vocab"]
