@@ -149,7 +149,8 @@ pub fn run(arguments: &Devnet) -> anyhow::Result<i32> {
         return Ok(0);
     }
     let stop = Arc::new(AtomicBool::new(false));
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+    let runtime =
+        tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build()?;
     super::start::watch_signals(&runtime, &stop)?;
     let mut nodes = start_nodes(&folder, &state, arguments.no_executor)?;
     let report = report(&folder, &state, &nodes)?;
@@ -158,7 +159,7 @@ pub fn run(arguments: &Devnet) -> anyhow::Result<i32> {
             .with_context(|| format!("cannot write {}", path.display()))?;
     }
     banner(&folder, &state)?;
-    let code = watch(&runtime, &mut nodes, &stop)?;
+    let code = watch(&mut nodes, &stop)?;
     stop_all(nodes);
     Ok(code)
 }
@@ -369,13 +370,9 @@ fn start_nodes(
 
 /// Waits for a signal. A node that ends is reported and not started again: whoever killed it may
 /// start it by hand.
-fn watch(
-    runtime: &tokio::runtime::Runtime,
-    nodes: &mut [Option<Child>],
-    stop: &AtomicBool,
-) -> anyhow::Result<i32> {
+fn watch(nodes: &mut [Option<Child>], stop: &AtomicBool) -> anyhow::Result<i32> {
     while !stop.load(Ordering::Relaxed) {
-        runtime.block_on(tokio::time::sleep(Duration::from_millis(100)));
+        std::thread::sleep(Duration::from_millis(100));
         for (index, slot) in nodes.iter_mut().enumerate() {
             let Some(node) = slot else { continue };
             let Some(status) = node.ended()? else { continue };
