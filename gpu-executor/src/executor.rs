@@ -199,14 +199,16 @@ async fn wait_for(node: &Node, stop: &mut watch::Receiver<bool>) -> Option<Ident
             _ = stop.wait_for(|stop| *stop) => return None,
         };
         match identity {
-            Ok(identity) => return Some(identity),
-            Err(error) => {
-                if failures.is_multiple_of(20) {
-                    tracing::warn!(%error, "waiting for the node");
-                }
-                failures = failures.saturating_add(1);
+            Ok(identity) if !identity.operator.is_empty() => return Some(identity),
+            Ok(_) if failures.is_multiple_of(20) => {
+                tracing::warn!("waiting: the chain has no validator with this node's key yet");
             }
+            Err(error) if failures.is_multiple_of(20) => {
+                tracing::warn!(%error, "waiting for the node");
+            }
+            _ => {}
         }
+        failures = failures.saturating_add(1);
         tokio::select! {
             () = tokio::time::sleep(NODE_PAUSE) => {}
             _ = stop.wait_for(|stop| *stop) => return None,

@@ -75,6 +75,8 @@ impl Key {
     /// The key of 32 bytes; `None` where they are none.
     #[must_use]
     pub fn from_bytes(bytes: &[u8]) -> Option<Self> {
+        // `from_slice` alone would take a shorter one.
+        let bytes: &[u8; 32] = bytes.try_into().ok()?;
         let signing = SigningKey::from_slice(bytes).ok()?;
         Some(Self { salts: blake3::derive_key(SALT_CONTEXT, bytes), signing })
     }

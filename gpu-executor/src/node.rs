@@ -14,7 +14,7 @@ use lockstep_proto::lockstep::member::v1::{Account, QueryAccountRequest};
 use lockstep_proto::lockstep::model::v1::{QueryManifestRequest, QueryPossessionRequest};
 use lockstep_proto::lockstep::model::v1::{QueryPossessionResponse, QueryVersionRequest, Version};
 use prost::Message;
-use reqwest::{Client, Response, StatusCode};
+use reqwest::{Client, Response};
 use serde::Deserialize;
 
 /// How long the node may hold a request for duties, and a little more.
@@ -68,7 +68,8 @@ impl NodeError {
 pub struct Identity {
     /// The network.
     pub chain_id: String,
-    /// bech32 address of the validator's operator.
+    /// bech32 address of the validator's operator; empty before the chain knows one.
+    #[serde(default)]
     pub operator: String,
     /// bech32 address of the account that the node expects of its executor; empty where none is
     /// known yet.
@@ -300,7 +301,7 @@ impl Node {
                 return Err(NodeError::Malformed { path: path.to_owned(), words });
             }
         }
-        if status == StatusCode::OK {
+        if status.is_success() {
             return Ok(body);
         }
         let words = String::from_utf8_lossy(&body).into_owned();

@@ -247,7 +247,7 @@ mod tests {
             let warming = inputs == [vec![0]];
             match self.0 {
                 b'p' if !warming => panic!("out of cheese"),
-                b's' if !warming => std::thread::sleep(Duration::from_millis(300)),
+                b's' if !warming => std::thread::sleep(Duration::from_millis(1500)),
                 _ => {}
             }
             let outcome = |input: &Vec<u32>| {
@@ -271,7 +271,7 @@ mod tests {
     }
 
     fn runner(bytes_max: u64) -> Runner {
-        Runner::new(Arc::new(Scripted), bytes_max, Duration::from_millis(100))
+        Runner::new(Arc::new(Scripted), bytes_max, Duration::from_millis(500))
     }
 
     fn halted(batch: u8, token: u8) -> Outcome {
