@@ -1,6 +1,6 @@
 //! Runs all-MiniLM-L6-v2 through the VM as it is told on standard input: `minilm MODEL_DIR`.
 //!
-//! Each line in is a request, each line out its answer, so that `benches/onnx.py` can alternate between
+//! Each line in is a request, each line out its answer, so that `benches/minilm.py` can alternate between
 //! this process and onnxruntime. The sentences of a request are all of the same length.
 
 use std::collections::BTreeMap;
