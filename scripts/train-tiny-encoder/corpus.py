@@ -1,4 +1,4 @@
-"""The training texts, the student's vocabulary, and the check that no evaluation text is in them."""
+"""The training texts, the student's vocabulary, and what keeps the evaluation texts out of them."""
 
 import random
 import re

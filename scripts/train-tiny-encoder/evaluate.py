@@ -174,7 +174,8 @@ def main():
     say("bag of words, tf-idf", counts * idf)
     if args.teacher:
         size = config["hidden_size"]
-        say("mean of PCA word embeddings", mean_of_word_embeddings(args.teacher, vocabulary, size, ids))
+        means = mean_of_word_embeddings(args.teacher, vocabulary, size, ids)
+        say("mean of PCA word embeddings", means)
 
 
 if __name__ == "__main__":

@@ -102,53 +102,73 @@ def english(rng):
 LANGUAGES = (
     # subjects | verbs with objects | places | templates
     (
-        "el perro,la gata,el niño,la niña,mi abuela,el rey,la profesora,un hombre,una mujer,el médico,"
-        "los soldados,mi hermano,la reina,el caballo,los pájaros,el cocinero,el abogado,nuestro vecino,"
+        "el perro,la gata,el niño,la niña,mi abuela,el rey,la profesora,un hombre,una mujer,"
+        "el médico,"
+        "los soldados,mi hermano,la reina,el caballo,los pájaros,el cocinero,el abogado,"
+        "nuestro vecino,"
         "el banco,el gobierno,el equipo,la lluvia,el sol,el libro,la casa,el tren",
-        "come pan,bebe agua,duerme mucho,lee un libro,escribe una carta,canta una canción,corre rápido,"
+        "come pan,bebe agua,duerme mucho,lee un libro,escribe una carta,canta una canción,"
+        "corre rápido,"
         "compra fruta,vende zapatos,juega al fútbol,mira la luna,espera el autobús,es muy grande,"
-        "está cansado,llega tarde,gana el partido,trabaja todo el día,prepara la cena,habla español,"
+        "está cansado,llega tarde,gana el partido,trabaja todo el día,prepara la cena,"
+        "habla español,"
         "tiene miedo,pierde el dinero,abre la puerta,quiere una manzana",
         "en la casa,en el jardín,en la calle,en la playa,por la noche,con su familia,en Madrid,"
         "todos los días,debajo de la mesa,en el hospital,en la escuela,cerca del río,esta mañana",
         "{s} {v} {p}.|{s} {v} y {s2} {v2}.|¿por qué {s} {v}?|{p}, {s} {v}.|ayer {s} no estaba {p}.",
     ),
     (
-        "le chien,la chatte,l'enfant,la fille,ma grand-mère,le roi,le professeur,un homme,une femme,"
+        "le chien,la chatte,l'enfant,la fille,ma grand-mère,le roi,le professeur,un homme,"
+        "une femme,"
         "le médecin,les soldats,mon frère,la reine,le cheval,les oiseaux,le cuisinier,l'avocat,"
-        "notre voisin,la banque,le gouvernement,l'équipe,la pluie,le soleil,le livre,la maison,le train",
-        "mange du pain,boit de l'eau,dort beaucoup,lit un livre,écrit une lettre,chante une chanson,"
-        "court vite,achète des fruits,vend des chaussures,joue au football,regarde la lune,attend le bus,"
+        "notre voisin,la banque,le gouvernement,l'équipe,la pluie,le soleil,le livre,la maison,"
+        "le train",
+        "mange du pain,boit de l'eau,dort beaucoup,lit un livre,écrit une lettre,"
+        "chante une chanson,"
+        "court vite,achète des fruits,vend des chaussures,joue au football,regarde la lune,"
+        "attend le bus,"
         "est très grand,est fatigué,arrive en retard,gagne le match,travaille toute la journée,"
         "prépare le dîner,parle français,a peur,perd son argent,ouvre la porte,veut une pomme",
-        "dans la maison,dans le jardin,dans la rue,sur la plage,pendant la nuit,avec sa famille,à Paris,"
+        "dans la maison,dans le jardin,dans la rue,sur la plage,pendant la nuit,avec sa famille,"
+        "à Paris,"
         "tous les jours,sous la table,à l'hôpital,à l'école,près de la rivière,ce matin,sur le lit",
-        "{s} {v} {p}.|{s} {v} et {s2} {v2}.|pourquoi {s} {v} ?|{p}, {s} {v}.|hier {s} n'était pas {p}.",
+        "{s} {v} {p}.|{s} {v} et {s2} {v2}.|pourquoi {s} {v} ?|{p},"
+        " {s} {v}.|hier {s} n'était pas {p}.",
     ),
     (
         "der Hund,die Frau,das Kind,das Mädchen,meine Großmutter,der König,der Lehrer,ein Mann,"
         "der Arzt,die Soldaten,mein Bruder,die Königin,das Pferd,die Vögel,der Koch,der Anwalt,"
-        "unser Nachbar,die Bank,die Regierung,die Mannschaft,der Regen,die Sonne,das Buch,das Haus,der Zug",
+        "unser Nachbar,die Bank,die Regierung,die Mannschaft,der Regen,die Sonne,das Buch,"
+        "das Haus,der Zug",
         "isst Brot,trinkt Wasser,schläft viel,liest ein Buch,schreibt einen Brief,singt ein Lied,"
         "läuft schnell,kauft Obst,verkauft Schuhe,spielt Fußball,sieht den Mond,wartet auf den Bus,"
         "ist sehr groß,ist müde,kommt zu spät,gewinnt das Spiel,arbeitet den ganzen Tag,steht,"
         "kocht das Abendessen,spricht Deutsch,hat Angst,verliert das Geld,öffnet die Tür,liegt",
-        "im Haus,im Garten,auf der Straße,am Strand,in der Nacht,mit der Familie,in Berlin,jeden Tag,"
-        "unter dem Tisch,im Krankenhaus,in der Schule,am Fluss,heute Morgen,auf dem Stuhl,auf dem Bett",
-        "{s} {v} {p}.|{s} {v} und {s2} {v2}.|warum {v} {s}?|{s} {v} nicht {p}.|gestern war {s} {p}.",
+        "im Haus,im Garten,auf der Straße,am Strand,in der Nacht,mit der Familie,in Berlin,"
+        "jeden Tag,"
+        "unter dem Tisch,im Krankenhaus,in der Schule,am Fluss,heute Morgen,auf dem Stuhl,"
+        "auf dem Bett",
+        "{s} {v} {p}.|{s} {v} und {s2} {v2}.|warum {v} {s}?|{s} {v} nicht {p}.|"
+        "gestern war {s} {p}.",
     ),
     (
-        "il cane,la gatta,il bambino,la nonna,il re,un uomo,una donna,il medico,i soldati,mio fratello",
-        "mangia il pane,beve l'acqua,dorme molto,legge un libro,scrive una lettera,canta,corre,lavora",
+        "il cane,la gatta,il bambino,la nonna,il re,un uomo,una donna,il medico,i soldati,"
+        "mio fratello",
+        "mangia il pane,beve l'acqua,dorme molto,legge un libro,scrive una lettera,canta,corre,"
+        "lavora",
         "nella casa,nel giardino,per strada,di notte,con la famiglia,a Roma,ogni giorno,a scuola",
         "{s} {v} {p}.|{s} {v} e {s2} {v2}.|perché {s} {v}?",
     ),
     (
-        "homo,puella,rex,miles,agricola,deus,mors,vita,amor,magister,populus,senatus,poeta,filius,aqua",
-        "amat,videt,vincit et regit,in terra est,cum populo venit,non habet,pacem facit,verbum dicit,"
-        "sine causa erat,ad urbem it,tempus et laborem magnum habet,sed non est bonum,ut velit esse,"
+        "homo,puella,rex,miles,agricola,deus,mors,vita,amor,magister,populus,senatus,poeta,"
+        "filius,aqua",
+        "amat,videt,vincit et regit,in terra est,cum populo venit,non habet,pacem facit,"
+        "verbum dicit,"
+        "sine causa erat,ad urbem it,tempus et laborem magnum habet,sed non est bonum,"
+        "ut velit esse,"
         "per omnia saecula,ex nihilo,aliquam rem fecit,semper et nulla,in culpa sunt",
-        "in urbe,ad astra,in aqua,sub rosa,post mortem,sine dolore,cum virtute,in nomine,ad rem,et cetera",
+        "in urbe,ad astra,in aqua,sub rosa,post mortem,sine dolore,cum virtute,in nomine,ad rem,"
+        "et cetera",
         "{s} {v} {p}.|{s} {v}, {s2} {v2} {p}.|{s} {s2} {v} {p}, et {v2}.",
     ),
 )

@@ -48,5 +48,6 @@ class Teacher:
             self.known.update(zip(keys, vectors))
             np.savez(self.cache / f"{keys[0]}.npz", keys=np.array(keys), vectors=vectors)
             rate = (start + len(chunk)) / (time.time() - started)
-            print(f"teacher {start + len(chunk)}/{len(missing)}, {rate:.0f} texts/s", file=sys.stderr)
+            done = start + len(chunk)
+            print(f"teacher {done}/{len(missing)}, {rate:.0f} texts/s", file=sys.stderr)
         return np.stack([self.known[key_of(t)] for t in texts])

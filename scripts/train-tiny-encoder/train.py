@@ -1,4 +1,4 @@
-"""Distils all-MiniLM-L6-v2 into the encoder of models/tiny-encoder; README.md says how to run it."""
+"""Distils all-MiniLM-L6-v2 into models/tiny-encoder; README.md says how to run it."""
 
 import argparse
 import json
