@@ -5,8 +5,8 @@
 use std::path::PathBuf;
 
 use lockstep_vm::ops::{
-    self, Activations, AttentionShape, Cpu, Fault, Isa, Linear, LinearSpec, QUANT8_MAX, QUANT16_MAX,
-    Sampling,
+    self, Activations, AttentionShape, Cpu, Fault, Isa, Linear, LinearSpec, QUANT8_MAX,
+    QUANT16_MAX, Sampling,
 };
 use serde_json::Value;
 
@@ -103,11 +103,7 @@ fn filled(len: usize, op: impl FnOnce(&mut [f32]) -> Result<(), Fault>) -> Outpu
 }
 
 /// Runs `op` on each row of `x`.
-fn by_rows(
-    x: &[f32],
-    cols: usize,
-    op: impl Fn(&[f32], &mut [f32]) -> Result<(), Fault>,
-) -> Output {
+fn by_rows(x: &[f32], cols: usize, op: impl Fn(&[f32], &mut [f32]) -> Result<(), Fault>) -> Output {
     filled(x.len(), |out| {
         x.chunks(cols).zip(out.chunks_mut(cols)).try_for_each(|(x, out)| op(x, out))
     })
@@ -124,11 +120,7 @@ fn reference(case: &Case<'_>) -> Output {
         "QUANT16" => {
             let (q, scale) = quantise(case, QUANT16_MAX)?;
             let (high, low): (Vec<i8>, Vec<i8>) = q.iter().map(|q| ops::planes(*q)).unzip();
-            Ok(vec![
-                ("hi", i8_bytes(&high)),
-                ("lo", i8_bytes(&low)),
-                ("scale", f32_bytes(&scale)),
-            ])
+            Ok(vec![("hi", i8_bytes(&high)), ("lo", i8_bytes(&low)), ("scale", f32_bytes(&scale))])
         }
         "QUANT_WEIGHT" => {
             let (w, (rows, cols)) = (case.f32("w"), case.shape("w"));
@@ -142,7 +134,8 @@ fn reference(case: &Case<'_>) -> Output {
             let (x, (rows, cols)) = (case.f32("x"), case.shape("x"));
             let mut t = vec![0; rows * cols];
             let each = x.chunks(cols).zip(t.chunks_mut(cols));
-            let unit: Vec<f32> = each.map(|(x, t)| ops::toint_row(x, t)).collect::<Result<_, _>>()?;
+            let unit: Vec<f32> =
+                each.map(|(x, t)| ops::toint_row(x, t)).collect::<Result<_, _>>()?;
             let t = t.iter().flat_map(|t| t.to_le_bytes()).collect();
             Ok(vec![("t", t), ("u", f32_bytes(&unit))])
         }
@@ -215,9 +208,9 @@ fn engine(case: &Case<'_>, cpu: &Cpu) -> Option<Output> {
         "QUANT_WEIGHT" | "TOINT" => return None,
         "QUANT8" => layer_quantise(case, cpu, Activations::Bits8),
         "QUANT16" => layer_quantise(case, cpu, Activations::Bits16),
-        "MATMUL8" | "MATMUL16" => matmul(case, |q, sx, spec, out| {
-            cpu.matmul(q, sx, &Linear::pack(cpu.isa(), spec), out)
-        }),
+        "MATMUL8" | "MATMUL16" => {
+            matmul(case, |q, sx, spec, out| cpu.matmul(q, sx, &Linear::pack(cpu.isa(), spec), out))
+        }
         "ATTENTION" => attention(case, cpu),
         "RMSNORM" => filled(rows("x").len(), |out| cpu.rmsnorm(&rows("x"), &rows("g"), eps(), out)),
         "LAYERNORM" => filled(rows("x").len(), |out| {
@@ -227,9 +220,7 @@ fn engine(case: &Case<'_>, cpu: &Cpu) -> Option<Output> {
             let cols = case.shape("x").1;
             filled(cols, |out| cpu.pool_mean(&rows("x"), cols, out))
         }
-        "L2NORM" => {
-            filled(rows("x").len(), |out| cpu.l2norm(&rows("x"), case.shape("x").1, out))
-        }
+        "L2NORM" => filled(rows("x").len(), |out| cpu.l2norm(&rows("x"), case.shape("x").1, out)),
         "EXPN" => map(Cpu::expn),
         "SIGMOID" => map(Cpu::sigmoid),
         "SILU" => map(Cpu::silu),
@@ -240,9 +231,9 @@ fn engine(case: &Case<'_>, cpu: &Cpu) -> Option<Output> {
         "ROPE" => filled(rows("x").len(), |out| {
             cpu.rope(&rows("x"), (&rows("cos"), &rows("sin")), case.shape("x").0, out)
         }),
-        "EMBED" => embed(case, |table, scale, cols, ids, out| {
-            cpu.embed8((table, scale), cols, ids, out)
-        }),
+        "EMBED" => {
+            embed(case, |table, scale, cols, ids, out| cpu.embed8((table, scale), cols, ids, out))
+        }
         "ARGMAX" => id(cpu.argmax(&rows("x"))),
         "SAMPLE" => id(cpu.sample(&rows("logits"), sampling(case))),
         op => panic!("no operator is called {op}"),

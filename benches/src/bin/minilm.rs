@@ -83,7 +83,8 @@ impl Bench {
             }
         };
         let (wall_s, cpu_s) = (start.elapsed().as_secs_f64(), cpu_seconds() - cpu_start);
-        let outputs = outcomes.into_iter().collect::<Result<_, _>>().map_err(|e| anyhow!("{e:?}"))?;
+        let outputs =
+            outcomes.into_iter().collect::<Result<_, _>>().map_err(|e| anyhow!("{e:?}"))?;
         Ok(Answer { isa: cpu.isa().to_string(), sentences, wall_s, cpu_s, outputs })
     }
 }

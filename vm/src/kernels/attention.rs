@@ -1,8 +1,8 @@
 //! ATTENTION of one head: both products through the tile of linear layers, softmax by the definition.
 
+use super::Isa;
 #[cfg(target_arch = "x86_64")]
 use super::avx2;
-use super::Isa;
 #[cfg(target_arch = "x86_64")]
 use super::linear::tiles;
 use crate::ops::{AttentionShape, Fault, QUANT8_MAX, attention_head, quant_row};

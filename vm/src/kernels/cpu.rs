@@ -333,9 +333,7 @@ impl Cpu {
         work: impl Fn(usize, &mut [f32]) -> Result<(), Fault> + Sync,
     ) -> Result<(), Fault> {
         let rows = out.len() / cols;
-        let run = |rows_run: usize, (i, out): (usize, &mut [f32])| {
-            ieee(|| work(i * rows_run, out))
-        };
+        let run = |rows_run: usize, (i, out): (usize, &mut [f32])| ieee(|| work(i * rows_run, out));
         match &self.pool {
             Some(pool) if out.len() >= PARALLEL_MIN && rows > 1 => {
                 let rows_run = rows.div_ceil(self.threads).min(rows_max);
@@ -438,7 +436,8 @@ fn rope_rows(
 ) -> Result<(), Fault> {
     let (width, half) = (x.len() / rows, cos.len() / rows);
     let tables = cos.chunks_exact(half).zip(sin.chunks_exact(half));
-    for ((x, out), (cos, sin)) in x.chunks_exact(width).zip(out.chunks_exact_mut(width)).zip(tables) {
+    for ((x, out), (cos, sin)) in x.chunks_exact(width).zip(out.chunks_exact_mut(width)).zip(tables)
+    {
         for (x, out) in x.chunks_exact(2 * half).zip(out.chunks_exact_mut(2 * half)) {
             ops::rope_row(x, cos, sin, out)?;
         }

@@ -1,11 +1,9 @@
 //! Linear layers: weights packed for one instruction set, and the loops around the integer products.
 
+use super::{Isa, per_isa};
 #[cfg(target_arch = "x86_64")]
 use super::{avx2, vnni};
-use super::{Isa, per_isa};
-use crate::ops::{
-    Activations, Fault, LinearSpec, finite_bits, matmul_row, planes, quant_row,
-};
+use crate::ops::{Activations, Fault, LinearSpec, finite_bits, matmul_row, planes, quant_row};
 
 /// A linear layer whose weights are packed for one instruction set.
 #[derive(Debug, Clone)]
@@ -39,7 +37,10 @@ impl Linear {
         assert_eq!(spec.weight.len(), spec.n * spec.k, "weights of a linear layer");
         assert_eq!(spec.scale.len(), spec.n, "scales of a linear layer");
         assert!(spec.bias.is_none_or(|bias| bias.len() == spec.n), "biases of a linear layer");
-        assert!(spec.smoothing.is_none_or(|pre| pre.len() == spec.k), "smoothing of a linear layer");
+        assert!(
+            spec.smoothing.is_none_or(|pre| pre.len() == spec.k),
+            "smoothing of a linear layer"
+        );
         let weights = match isa {
             Isa::Scalar => Weights::Rows(spec.weight.to_vec()),
             Isa::Avx2 => Weights::Panels(Panels::of_rows(spec.weight, spec.k, 16, 2)),
@@ -100,7 +101,8 @@ impl Linear {
                     activations: self.activations,
                 };
                 let rows = q.chunks_exact(self.stride()).zip(sx).zip(out.chunks_exact_mut(self.n));
-                rows.into_iter().try_for_each(|((q, sx), out)| matmul_row(&q[..self.k], *sx, &spec, out))
+                rows.into_iter()
+                    .try_for_each(|((q, sx), out)| matmul_row(&q[..self.k], *sx, &spec, out))
             }
             Weights::Panels(panels) => self.panel_products(panels, q, sx, out),
         }
@@ -160,6 +162,20 @@ impl Linear {
     #[target_feature(enable = "avx2,avx512f,avx512vnni")]
     fn vnni_products(&self, panels: &Panels, q: &[i16], sx: &[f32], out: &mut [f32]) -> u32 {
         self.vnni_loops::<vnni::Avx512>(panels, q, sx, out)
+    }
+
+    /// The products on a model of the machine.
+    #[cfg(all(test, target_arch = "x86_64"))]
+    pub(super) fn products_on<M: vnni::Machine>(
+        &self,
+        q: &[i16],
+        sx: &[f32],
+        out: &mut [f32],
+    ) -> Result<(), Fault> {
+        match &self.weights {
+            Weights::Rows(_) => unreachable!("packed for VNNI"),
+            Weights::Panels(panels) => finite_bits(self.vnni_loops::<M>(panels, q, sx, out)),
+        }
     }
 
     /// The loops around [`vnni::tile`]; a test runs them on a model of the machine.

@@ -13,6 +13,8 @@ mod cpu;
 mod float_mode;
 mod isa;
 mod linear;
+#[cfg(test)]
+mod tests;
 #[cfg(target_arch = "x86_64")]
 mod vnni;
 

@@ -147,7 +147,8 @@ mod tests {
     #[test]
     fn draws_follow_the_weights() {
         let logits = [0.0, 0.0, -80.0];
-        let zeros = (0..1000).filter(|step| sample(&logits, Sampling { step: *step, ..HOW }) == Ok(0));
+        let zeros =
+            (0..1000).filter(|step| sample(&logits, Sampling { step: *step, ..HOW }) == Ok(0));
         assert!((400..600).contains(&zeros.count()));
     }
 }

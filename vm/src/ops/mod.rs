@@ -28,9 +28,7 @@ pub use linear::{
     Activations, LINEAR_K_MAX, LinearSpec, add, dot, embed_f32, embed8, matmul_row, rescale,
 };
 pub use norm::{NORM_LEN_MAX, l2norm_row, layernorm_row, pool_mean, rmsnorm_row};
-pub use quant::{
-    QUANT8_MAX, QUANT16_MAX, Unit, planes, quant_row, quant_weight_row, toint_row,
-};
+pub use quant::{QUANT8_MAX, QUANT16_MAX, Unit, planes, quant_row, quant_weight_row, toint_row};
 
 pub use crate::kernels::{Cpu, CpuError, Isa, Linear};
 

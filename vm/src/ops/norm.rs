@@ -106,7 +106,6 @@ pub fn l2norm_row(x: &[f32], out: &mut [f32]) -> Result<(), Fault> {
     finite(out)
 }
 
-
 #[cfg(test)]
 mod tests {
     use super::*;

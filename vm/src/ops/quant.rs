@@ -13,11 +13,7 @@ pub const QUANT8_MAX: i16 = 127;
 pub const QUANT16_MAX: i16 = 32_512;
 
 #[inline(always)]
-fn quant(
-    x: impl Iterator<Item = f32> + Clone,
-    q_max: i16,
-    q: &mut [i16],
-) -> Result<f32, Fault> {
+fn quant(x: impl Iterator<Item = f32> + Clone, q_max: i16, q: &mut [i16]) -> Result<f32, Fault> {
     let most = absmax(x.clone())?;
     let (limit, top) = (i32::from(q_max), f32::from(q_max));
     if most < TINY {
@@ -38,12 +34,7 @@ fn quant(
 /// # Errors
 /// [`Fault`] where the row, after smoothing, holds an infinity or a NaN.
 #[inline(always)]
-pub fn quant_row(
-    x: &[f32],
-    pre: Option<&[f32]>,
-    q_max: i16,
-    q: &mut [i16],
-) -> Result<f32, Fault> {
+pub fn quant_row(x: &[f32], pre: Option<&[f32]>, q_max: i16, q: &mut [i16]) -> Result<f32, Fault> {
     match pre {
         None => quant(x.iter().copied(), q_max, q),
         Some(pre) => quant(x.iter().zip(pre).map(|(x, p)| x * p), q_max, q),
