@@ -14,7 +14,7 @@ use crate::{Error, Result, rpc};
 /// Bytes of one request: what a broken connection can lose.
 const CHUNK_BYTES: u64 = 8 << 20;
 /// How long to go on trying while the service does not know the root yet, is busy or restarts.
-const PATIENCE: Duration = Duration::from_secs(60);
+const PATIENCE: Duration = Duration::from_mins(1);
 /// Bytes of an attachment that are fetched at most.
 const ATTACHMENT_BYTES_MAX: usize = 64 << 20;
 

@@ -45,7 +45,7 @@ pub fn import(
         };
         progress(phase, at.done, at.total);
     };
-    import::import(folder, out, &options, &mut report).map_err(refused)
+    import::import(folder, out, &options, &mut report).map_err(|error| refused(&error))
 }
 
 /// The token ids of calibration texts, cut like any other text.
@@ -78,7 +78,7 @@ fn tokens_max(folder: &Path) -> Result<u32> {
     Err(Error::usage(what, "sentence_bert_config.json or config.json says so"))
 }
 
-fn refused(error: ImportError) -> Error {
+fn refused(error: &ImportError) -> Error {
     let words = error.to_string();
     let (what, hint) = words
         .split_once("; hint: ")

@@ -1,4 +1,4 @@
-//! Writes rows of f32 as NumPy's `.npy`, so that one `numpy.load` compares them.
+//! Writes rows of f32 as `.npy`, so that one `numpy.load` compares them.
 
 use std::path::Path;
 

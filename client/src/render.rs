@@ -73,37 +73,37 @@ pub fn message(any: &Any) -> Result<String> {
 type Words = Result<String, DecodeError>;
 
 /// The words of `any` if it is an `M`.
-fn words<M: Message + Name + Default>(any: &Any, say: fn(M) -> String) -> Option<Words> {
-    (any.type_url == M::type_url()).then(|| M::decode(any.value.as_slice()).map(say))
+fn words<M: Message + Name + Default>(any: &Any, say: fn(&M) -> String) -> Option<Words> {
+    (any.type_url == M::type_url()).then(|| M::decode(any.value.as_slice()).map(|it| say(&it)))
 }
 
 fn money_words(any: &Any) -> Option<Words> {
-    words(any, |it: MsgSend| format!("send {} to {}", coins(&it.amount), it.to_address))
+    words(any, |it: &MsgSend| format!("send {} to {}", coins(&it.amount), it.to_address))
         .or_else(|| words(any, create_validator))
         .or_else(|| {
-            words(any, |it: MsgDelegate| {
+            words(any, |it: &MsgDelegate| {
                 let amount = coins(it.amount.as_slice());
                 format!("stake {amount} with validator {}", it.validator_address)
             })
         })
         .or_else(|| {
-            words(any, |it: MsgUndelegate| {
+            words(any, |it: &MsgUndelegate| {
                 let amount = coins(it.amount.as_slice());
                 format!("take {amount} of stake back from validator {}", it.validator_address)
             })
         })
         .or_else(|| {
-            words(any, |it: MsgPayRoyalty| {
+            words(any, |it: &MsgPayRoyalty| {
                 let amount = money(it.amount);
                 format!("pay {amount} to the authors of {}\nfor {:?}", it.model, it.reference)
             })
         })
 }
 
-fn create_validator(it: MsgCreateValidator) -> String {
-    let key = it.pubkey.and_then(|key| PubKey::decode(key.value.as_slice()).ok());
+fn create_validator(it: &MsgCreateValidator) -> String {
+    let key = it.pubkey.as_ref().and_then(|key| PubKey::decode(key.value.as_slice()).ok());
     let key = key.map_or_else(|| "none".into(), |key| hex::encode(key.key));
-    let moniker = it.description.unwrap_or_default().moniker;
+    let moniker = it.description.as_ref().map_or("", |it| &it.moniker);
     let stake = coins(it.value.as_slice());
     format!(
         "become validator {moniker:?} with a stake of {stake}\noperator {}\nconsensus key {key}",
@@ -112,7 +112,7 @@ fn create_validator(it: MsgCreateValidator) -> String {
 }
 
 fn member_words(any: &Any) -> Option<Words> {
-    words(any, |it: MsgGrantRole| {
+    words(any, |it: &MsgGrantRole| {
         let mut text = format!("give {} the role {}", it.account, role(it.role));
         if !it.validator.is_empty() {
             let _ = write!(text, "\nto work for validator {}", it.validator);
@@ -120,14 +120,14 @@ fn member_words(any: &Any) -> Option<Words> {
         text
     })
     .or_else(|| {
-        words(any, |it: MsgRevokeRole| {
+        words(any, |it: &MsgRevokeRole| {
             format!("take the role {} from {}", role(it.role), it.account)
         })
     })
 }
 
 fn model_words(any: &Any) -> Option<Words> {
-    words(any, |it: MsgRegisterModel| {
+    words(any, |it: &MsgRegisterModel| {
         let mut text = format!(
             "register model {} under licence {:?}, price {} a job",
             it.name,
@@ -142,19 +142,19 @@ fn model_words(any: &Any) -> Option<Words> {
     })
     .or_else(|| words(any, publish_version))
     .or_else(|| {
-        words(any, |it: MsgSetAlias| {
+        words(any, |it: &MsgSetAlias| {
             format!("point {}:{} at version {}", it.model, it.alias, it.number)
         })
     })
     .or_else(|| {
-        words(any, |it: MsgProvePossession| {
+        words(any, |it: &MsgProvePossession| {
             let leaves = it.leaves.len();
             format!("prove possession of version id {} by {leaves} leaves", it.version)
         })
     })
 }
 
-fn publish_version(it: MsgPublishVersion) -> String {
+fn publish_version(it: &MsgPublishVersion) -> String {
     let root = lockstep_vm::hash::hash("lockstep/artefact/v1", &[&it.manifest]);
     format!(
         "publish a version of model {}\nartefact root {}\nmanifest of {} bytes",
@@ -166,15 +166,15 @@ fn publish_version(it: MsgPublishVersion) -> String {
 
 fn job_words(any: &Any) -> Option<Words> {
     words(any, post_job)
-        .or_else(|| words(any, |it: MsgCancelJob| format!("cancel job {}", it.job)))
+        .or_else(|| words(any, |it: &MsgCancelJob| format!("cancel job {}", it.job)))
         .or_else(|| {
-            words(any, |it: MsgCommitResult| {
+            words(any, |it: &MsgCommitResult| {
                 let commitment = hex::encode(&it.commitment);
                 format!("commit to a result of job {} attempt {}\n{commitment}", it.job, it.attempt)
             })
         })
         .or_else(|| {
-            words(any, |it: MsgRevealResult| {
+            words(any, |it: &MsgRevealResult| {
                 let root = hex::encode(&it.result_root);
                 format!(
                     "reveal the result of job {} attempt {}\nresult root {root}",
@@ -183,13 +183,13 @@ fn job_words(any: &Any) -> Option<Words> {
             })
         })
         .or_else(|| {
-            words(any, |it: MsgDeliverOutput| {
+            words(any, |it: &MsgDeliverOutput| {
                 format!("deliver the output of job {}, {} bytes", it.job, it.output.len())
             })
         })
 }
 
-fn post_job(it: MsgPostJob) -> String {
+fn post_job(it: &MsgPostJob) -> String {
     let input = if it.input_root.is_empty() {
         format!("{} tokens inline", it.input.len() / 4)
     } else {

@@ -80,12 +80,15 @@ enum What {
     },
 }
 
+/// Where a value stands in the state, from the value itself.
+type KeyOf = dyn Fn(&[u8]) -> Option<Vec<u8>>;
+
 /// A question: where, with what, how the answer reads, and where it must stand in the state.
 struct Question {
     path: &'static str,
     request: Vec<u8>,
     read: fn(&[u8]) -> Option<Value>,
-    key: Box<dyn Fn(&[u8]) -> Option<Vec<u8>>>,
+    key: Box<KeyOf>,
 }
 
 impl Question {

@@ -23,7 +23,7 @@ pub(crate) enum Stake {
     Create {
         /// Such as `100lock`.
         amount: Amount,
-        /// The consensus key in hex or Base64 (`pub_key.value` in priv_validator_key.json).
+        /// The consensus key in hex or Base64 (`pub_key.value` in `priv_validator_key.json`).
         #[arg(long)]
         consensus_key: String,
         /// What others call it.

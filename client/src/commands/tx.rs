@@ -1,5 +1,7 @@
 //! `lockstep tx`.
 
+use std::fmt::Write as _;
+
 use clap::Subcommand;
 use lockstep_client::amount::Amount;
 use lockstep_client::tx::{self, Sent, message};
@@ -68,11 +70,7 @@ async fn show(globals: &Globals, text: &str, timeout: u64) -> Result<()> {
     );
     for event in &included.events {
         let pairs = event.attributes.iter().map(|it| format!("{}={}", it.key, it.value));
-        words.push_str(&format!(
-            "event     {} {}\n",
-            event.kind,
-            pairs.collect::<Vec<_>>().join(" ")
-        ));
+        let _ = write!(words, "event     {} {}\n", event.kind, pairs.collect::<Vec<_>>().join(" "));
     }
     let value = to_json(&included);
     tx::succeeded(included)?;

@@ -37,7 +37,7 @@ pub struct Options {
 
 impl Default for Options {
     fn default() -> Self {
-        let timeout = Duration::from_secs(60);
+        let timeout = Duration::from_mins(1);
         Self { chain_id: None, gas_limit: None, fee: None, memo: String::new(), timeout }
     }
 }
@@ -212,13 +212,12 @@ pub async fn wait(client: &Client, sent: &Sent, timeout: Duration) -> Result<Inc
         };
         match found {
             Ok(Some(included)) => return succeeded(included),
-            Ok(None) => {}
             // Without an index the blocks themselves are read.
             Err(Error::Protocol { what, .. }) if what.contains("indexing is disabled") => {
                 indexed = false;
             }
             // The transaction is out: a node that restarts must not look like a failure.
-            Err(Error::Unreachable { .. } | Error::Protocol { .. }) => {}
+            Ok(None) | Err(Error::Unreachable { .. } | Error::Protocol { .. }) => {}
             Err(error) => return Err(error),
         }
         tokio::time::sleep(POLL).await;

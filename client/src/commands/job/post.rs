@@ -30,7 +30,7 @@ pub(crate) struct Post {
     /// What each job may cost at most; the quoted price unless told.
     #[arg(long)]
     max_fee: Option<Amount>,
-    /// Writes the values: NumPy, f32, one row per job.
+    /// Writes the values: `.npy`, f32, one row per job.
     #[arg(long, value_name = "FILE.npy")]
     out: Option<PathBuf>,
     /// Takes the tokenizer from this artefact instead of the blob service.

@@ -13,7 +13,8 @@ pub(crate) struct Alias {
     /// The model's name.
     name: String,
     /// `latest`, `stable` or another name.
-    alias: String,
+    #[arg(value_name = "ALIAS")]
+    target: String,
     /// The version's number within the model.
     number: u32,
     #[command(flatten)]
@@ -21,7 +22,7 @@ pub(crate) struct Alias {
 }
 
 pub(super) async fn run(globals: &Globals, command: &Alias) -> Result<()> {
-    let Alias { name, alias, number, signing } = command;
+    let Alias { name, target: alias, number, signing } = command;
     let sent =
         submit(globals, signing, |from| vec![message::set_alias(from, name, alias, *number)]);
     let words = format!("{name}:{alias} is version {number}");

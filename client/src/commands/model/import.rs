@@ -12,7 +12,7 @@ use crate::console::{bar, say};
 
 #[derive(Debug, Args)]
 pub(crate) struct Import {
-    /// The folder with config.json, model.safetensors, tokenizer.json, 1_Pooling …
+    /// The folder with `config.json`, `model.safetensors`, `tokenizer.json`, `1_Pooling` …
     model_dir: PathBuf,
     /// The file to write; whole or not at all.
     #[arg(long)]

@@ -18,7 +18,7 @@ pub(crate) struct Run {
     /// The texts, a JSON array of strings.
     #[arg(long, value_name = "FILE.json")]
     texts: PathBuf,
-    /// Where the values go: NumPy, f32, one row per text.
+    /// Where the values go: `.npy`, f32, one row per text.
     #[arg(long, value_name = "FILE.npy")]
     out: PathBuf,
     /// Instruction set: scalar, avx2 or vnni; the best that there is unless told. All give the same
