@@ -5,6 +5,7 @@
 //! an input cannot change a bit of its output. A fault can: then every input of the batch runs alone.
 
 use std::io::{Read, Seek};
+use std::ops::Range;
 use std::path::Path;
 use std::sync::{Mutex, PoisonError};
 
@@ -46,8 +47,15 @@ struct Arena {
     slots: Vec<Vec<f32>>,
 }
 
+impl Arena {
+    fn value(&self, verified: &Verified, batch: &Batch<'_>, value: ValueId) -> &[f32] {
+        let shape = verified.shapes()[value as usize];
+        &self.slots[slot_of(verified, value)][..batch.values(shape)]
+    }
+}
+
 /// Sees the input of every linear layer: operator and rows.
-pub type Observer<'a> = &'a mut dyn FnMut(ValueId, &[f32]);
+pub type Observer<'a> = &'a mut (dyn FnMut(ValueId, &[f32]) + Send);
 
 /// One run over inputs that lie one after the other.
 struct Batch<'a> {
@@ -67,6 +75,15 @@ impl<'a> Batch<'a> {
             lengths: inputs.iter().map(|ids| ids.len()).collect(),
             cpu,
         }
+    }
+
+    /// Where each input lies in a value of so many columns.
+    fn spans(&self, cols: usize) -> impl Iterator<Item = Range<usize>> {
+        self.lengths.iter().scan(0, move |end, tokens| {
+            let start = *end;
+            *end += tokens * cols;
+            Some(start..*end)
+        })
     }
 
     /// How many f32 a value of this shape holds.
@@ -145,11 +162,12 @@ impl Model {
             });
             let (now, later) = rest.split_at(count.count().max(1));
             rest = later;
-            match self.run_batch(cpu, now, &mut arena, observer) {
+            match cpu.install(|| self.run_batch(cpu, now, &mut arena, observer)) {
                 Ok(outputs) => outcomes.extend(outputs.into_iter().map(Ok)),
                 Err(Fault) => {
                     for ids in now {
-                        let alone = self.run_batch(cpu, &[ids], &mut arena, observer);
+                        let alone =
+                            cpu.install(|| self.run_batch(cpu, &[ids], &mut arena, observer));
                         outcomes.push(alone.map(|mut outputs| outputs.pop().unwrap_or_default()));
                     }
                 }
@@ -173,41 +191,38 @@ impl Model {
         let batch = Batch::new(inputs, cpu);
         let verified = self.manifest.verified();
         arena.slots.resize_with(verified.plan().slots().len(), Vec::new);
-        for (number, op) in verified.program().ops.iter().enumerate() {
-            let shape = verified.shapes()[number];
+        for (number, (op, shape)) in (0..).zip(verified.program().ops.iter().zip(verified.shapes()))
+        {
             let slot = slot_of(verified, number);
             let mut out = std::mem::take(&mut arena.slots[slot]);
-            resize(&mut out, batch.values(shape));
-            let done = self.step(number, op, &batch, arena, &mut out, observer);
+            resize(&mut out, batch.values(*shape));
+            if let Op::Linear { x, .. } = *op {
+                observer(number, arena.value(verified, &batch, x));
+            }
+            let done = self.step(number, op, &batch, arena, &mut out);
             arena.slots[slot] = out;
             done?;
         }
-        let output = verified.program().output as usize;
-        let cols = verified.shapes()[output].cols as usize;
-        let row = &arena.slots[slot_of(verified, output)][..cols * batch.lengths.len()];
-        Ok(row.chunks(cols).map(<[f32]>::to_vec).collect())
+        let cols = verified.output_values() as usize;
+        let rows = arena.value(verified, &batch, verified.program().output);
+        Ok(rows.chunks(cols).map(<[f32]>::to_vec).collect())
     }
 
     fn step(
         &self,
-        number: usize,
+        number: ValueId,
         op: &Op,
         batch: &Batch<'_>,
         arena: &Arena,
         out: &mut [f32],
-        observer: Observer<'_>,
     ) -> Result<(), Fault> {
         let cpu = batch.cpu;
         let verified = self.manifest.verified();
-        let value = |value: ValueId| {
-            let value = value as usize;
-            let len = batch.values(verified.shapes()[value]);
-            &arena.slots[slot_of(verified, value)][..len]
-        };
+        let value = |value: ValueId| arena.value(verified, batch, value);
         let cols = |value: ValueId| verified.shapes()[value as usize].cols as usize;
         match *op {
             Op::Embed { table, index } => {
-                let width = verified.shapes()[number].cols as usize;
+                let width = cols(number);
                 let (table, tokens) = (self.table(table), batch.ids.len());
                 match index {
                     Index::Tokens => cpu.embed_f32(table, width, &batch.ids, out),
@@ -221,8 +236,7 @@ impl Model {
                 cpu.layernorm(value(x), self.table(gain), self.table(bias), eps, out)
             }
             Op::Linear { x, .. } => {
-                let layer = self.linears[number].as_ref().expect("packed at load");
-                observer(number as ValueId, value(x));
+                let layer = self.linears[number as usize].as_ref().expect("packed at load");
                 cpu.linear(value(x), layer, out)
             }
             Op::Map { x, map } => match map {
@@ -231,26 +245,20 @@ impl Model {
                 Map::Silu => cpu.silu(value(x), out),
             },
             Op::Attention { q, k, v, heads, scale_bits } => {
-                let (q, k, v, width) = (value(q), value(k), value(v), cols(q));
                 let (heads, scale) = (heads as usize, f32::from_bits(scale_bits));
-                let mut first = 0;
-                for &tokens in &batch.lengths {
-                    let shape = AttentionShape { heads, head_dim: width / heads, tokens };
-                    let at = first..first + tokens * width;
-                    let out = &mut out[at.clone()];
-                    first = at.end;
-                    let rows = (&q[at.clone()], &k[at.clone()], &v[at]);
-                    cpu.attention(rows, shape, scale, out)?;
+                let (width, head_dim) = (cols(q), cols(q) / heads);
+                let rows = (value(q), value(k), value(v));
+                for at in batch.spans(width) {
+                    let shape = AttentionShape { heads, head_dim, tokens: at.len() / width };
+                    let rows = (&rows.0[at.clone()], &rows.1[at.clone()], &rows.2[at.clone()]);
+                    cpu.attention(rows, shape, scale, &mut out[at])?;
                 }
                 Ok(())
             }
             Op::PoolMean { x } => {
-                let (x, width) = (value(x), cols(x));
-                let mut first = 0;
-                for (tokens, out) in batch.lengths.iter().zip(out.chunks_mut(width)) {
-                    let end = first + tokens * width;
-                    cpu.pool_mean(&x[first..end], width, out)?;
-                    first = end;
+                let (rows, width) = (value(x), cols(x));
+                for (at, out) in batch.spans(width).zip(out.chunks_mut(width)) {
+                    cpu.pool_mean(&rows[at], width, out)?;
                 }
                 Ok(())
             }
@@ -272,8 +280,8 @@ fn resize(buffer: &mut Vec<f32>, length: usize) {
     buffer.resize(length, 0.0);
 }
 
-fn slot_of(verified: &Verified, op: usize) -> usize {
-    verified.plan().slot_of(op).expect("verification gives every operator a slot")
+fn slot_of(verified: &Verified, op: ValueId) -> usize {
+    verified.plan().slot_of(op as usize).expect("verification gives every operator a slot")
 }
 
 impl Constant {

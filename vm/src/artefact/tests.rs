@@ -68,12 +68,12 @@ fn around(rows: u32, cols: u32) -> Program {
 
 #[test]
 fn a_whole_file_is_valid_and_every_leaf_proves_possession() {
-    let bytes = artefact(&small(), &[("a.json", b"{}"), ("tokenizer.json", &[7; 40_000])]);
+    let bytes = artefact(&small(), &[("a.json", b"{}"), ("tokenizer.json", &vec![7; 40_000])]);
     let mut reader = open(&bytes).unwrap();
     let hashes = validate(&mut reader).unwrap();
     let manifest = reader.manifest().clone();
     assert_eq!(manifest.root(), hash("lockstep/artefact/v1", &[manifest.encode()]));
-    assert_eq!(manifest.leaf_count() as usize, hashes.len());
+    assert_eq!(manifest.leaf_count(), hashes.len() as u64);
     let tree = Tree::new(hashes);
     assert_eq!(tree.root(), manifest.leaves_root());
     for index in 0..manifest.leaf_count() {

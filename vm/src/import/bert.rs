@@ -160,21 +160,31 @@ impl Builder<'_> {
     }
 
     fn layer(&mut self, x: ValueId, name: &str) -> ValueId {
-        let Config { hidden, intermediate, heads, .. } = *self.config;
+        let Config { hidden, intermediate, .. } = *self.config;
+        let mixed = self.attention(x, name);
+        let mixed = self.op(Op::Add { a: x, b: mixed });
+        let mixed = self.norm(mixed, &format!("{name}.attention.output.LayerNorm"));
+        let wide = self.linear(mixed, format!("{name}.intermediate.dense"), intermediate, hidden);
+        let wide = self.op(Op::Map { x: wide, map: self.config.activation });
+        let back = self.linear(wide, format!("{name}.output.dense"), hidden, intermediate);
+        let sum = self.op(Op::Add { a: mixed, b: back });
+        self.norm(sum, &format!("{name}.output.LayerNorm"))
+    }
+
+    fn attention(&mut self, x: ValueId, name: &str) -> ValueId {
+        let Config { hidden, heads, .. } = *self.config;
         let [q, k, v] = ["query", "key", "value"]
             .map(|part| self.linear(x, format!("{name}.attention.self.{part}"), hidden, hidden));
-        let scale = 1.0 / f64::from(hidden / heads).sqrt();
-        let scale_bits = (scale as f32).to_bits();
-        let a = self.op(Op::Attention { q, k, v, heads, scale_bits });
-        let b = self.linear(a, format!("{name}.attention.output.dense"), hidden, hidden);
-        let x = self.op(Op::Add { a: x, b });
-        let x = self.norm(x, &format!("{name}.attention.output.LayerNorm"));
-        let h = self.linear(x, format!("{name}.intermediate.dense"), intermediate, hidden);
-        let h = self.op(Op::Map { x: h, map: self.config.activation });
-        let b = self.linear(h, format!("{name}.output.dense"), hidden, intermediate);
-        let x = self.op(Op::Add { a: x, b });
-        self.norm(x, &format!("{name}.output.LayerNorm"))
+        let scale_bits = attention_scale(hidden / heads).to_bits();
+        let mixed = self.op(Op::Attention { q, k, v, heads, scale_bits });
+        self.linear(mixed, format!("{name}.attention.output.dense"), hidden, hidden)
     }
+}
+
+/// `1 / sqrt(d)`, computed in double precision and rounded once.
+#[expect(clippy::cast_possible_truncation, reason = "the rounding is what is meant")]
+fn attention_scale(head_dim: u32) -> f32 {
+    (1.0 / f64::from(head_dim).sqrt()) as f32
 }
 
 fn number(index: usize) -> u32 {

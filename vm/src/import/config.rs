@@ -106,7 +106,7 @@ impl Config {
             }
         };
         let heads = bert.num_attention_heads;
-        if heads == 0 || bert.hidden_size % heads != 0 {
+        if heads == 0 || !bert.hidden_size.is_multiple_of(heads) {
             return Err(ImportError::Value {
                 path,
                 what: "num_attention_heads",

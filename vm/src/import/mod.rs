@@ -221,6 +221,9 @@ pub fn layers(folder: &Path) -> Result<Vec<String>, ImportError> {
     Ok(blueprint.linears.into_iter().map(|(_, name)| name).collect())
 }
 
+/// Files that travel with an artefact: name in it and content.
+type Files = Vec<(String, Vec<u8>)>;
+
 /// A model that is read, and how its tensors come from its weights.
 struct Import {
     blueprint: Blueprint,
@@ -234,7 +237,7 @@ impl Import {
         folder: &Path,
         options: &Options,
         progress: &mut dyn FnMut(Progress),
-    ) -> Result<(Self, Vec<(String, Vec<u8>)>), ImportError> {
+    ) -> Result<(Self, Files), ImportError> {
         let config = Config::read(folder)?;
         let weights = Weights::read(&folder.join("model.safetensors"))?;
         let blueprint = Blueprint::new(&config, options)?;
@@ -317,7 +320,7 @@ impl Import {
 }
 
 /// The files that travel with the artefact, in order of their names in it.
-fn attachments(folder: &Path) -> Result<Vec<(String, Vec<u8>)>, ImportError> {
+fn attachments(folder: &Path) -> Result<Files, ImportError> {
     let mut files = Vec::new();
     for (name, file) in [("card.md", "README.md"), ("tokenizer.json", "tokenizer.json")] {
         let path = folder.join(file);

@@ -107,7 +107,7 @@ mod tests {
         let cpu = Cpu::new(Isa::Scalar, 1).unwrap();
         cpu.linear(x, &Linear::pack(Isa::Scalar, &spec), &mut out).unwrap();
         let exact = x.chunks(K).flat_map(|x| {
-            weight.chunks(K).map(|w| -> f64 {
+            weight.chunks(K).map(move |w| -> f64 {
                 w.iter().zip(x).map(|(w, x)| f64::from(*w) * f64::from(*x)).sum()
             })
         });

@@ -48,26 +48,32 @@ impl Plan {
             *last = usize::MAX;
         }
         let mut slots: Vec<Slot> = Vec::new();
-        // Until which operator a slot is taken.
-        let mut taken: Vec<usize> = Vec::new();
-        let mut slot_of = Vec::with_capacity(shapes.len());
-        for (number, (shape, last)) in shapes.iter().zip(&last_use).enumerate() {
-            let free = slots
-                .iter()
-                .zip(&taken)
-                .position(|(slot, until)| slot.shape.rows == shape.rows && *until < number);
-            let chosen = free.unwrap_or(slots.len());
-            match (slots.get_mut(chosen), taken.get_mut(chosen)) {
-                (Some(slot), Some(until)) => {
-                    slot.shape.cols = slot.shape.cols.max(shape.cols);
-                    *until = *last;
-                }
-                _ => {
-                    slots.push(Slot { shape: *shape });
-                    taken.push(*last);
-                }
+        let mut slot_of: Vec<usize> = Vec::with_capacity(shapes.len());
+        // Slots that hold nothing any more, of T rows and of one. Work is linear in the program.
+        let mut free = (Vec::new(), Vec::new());
+        for (number, (op, shape)) in program.ops.iter().zip(shapes).enumerate() {
+            let chosen = match shape.rows {
+                Rows::Tokens => free.0.pop(),
+                Rows::One => free.1.pop(),
+            };
+            let chosen = chosen.unwrap_or(slots.len());
+            match slots.get_mut(chosen) {
+                Some(slot) => slot.shape.cols = slot.shape.cols.max(shape.cols),
+                None => slots.push(Slot { shape: *shape }),
             }
             slot_of.push(chosen);
+            for value in op.values().filter_map(index) {
+                // Marked as released, since an operator may read a value twice.
+                if let Some(last) = last_use.get_mut(value).filter(|last| **last == number) {
+                    *last = usize::MAX;
+                    let rows = shapes.get(value).map(|shape| shape.rows);
+                    match (rows, slot_of.get(value)) {
+                        (Some(Rows::Tokens), Some(slot)) => free.0.push(*slot),
+                        (Some(Rows::One), Some(slot)) => free.1.push(*slot),
+                        _ => {}
+                    }
+                }
+            }
         }
         let scratch = program.ops.iter().map(|op| scratch_bytes(op, shapes)).max();
         Self { slots, slot_of, scratch_bytes: scratch.unwrap_or(0) }
