@@ -101,7 +101,9 @@ async function balanceOf(client, address) {
 
 /** Simulates, then signs, broadcasts and waits until the transaction is in a block. */
 async function send(client, address, gasPrice, message) {
-  const simulated = await client.simulate(address, [message], "");
+  const simulated = await client.simulate(address, [message], "").catch((error) => {
+    throw new Refusal(`simulating ${message.typeUrl} was refused: ${error.message}`);
+  });
   if (!(simulated > 0)) throw new Error(`simulating ${message.typeUrl} used ${simulated} gas`);
   const fee = calculateFee(Math.ceil(simulated * GAS_MARGIN), gasPrice);
   const result = await client.signAndBroadcast(address, [message], fee, "");
@@ -259,7 +261,9 @@ async function main() {
 }
 
 try {
-  console.log(JSON.stringify(await main()));
+  // Account numbers and sequences come as BigInt.
+  const plain = (_key, value) => (typeof value === "bigint" ? Number(value) : value);
+  console.log(JSON.stringify(await main(), plain));
 } catch (error) {
   console.error(`error: ${error instanceof Refusal ? error.message : (error.stack ?? error)}`);
   process.exitCode = 1;
