@@ -89,9 +89,8 @@ pub async fn version_by_id(client: &Client, id: u64) -> Result<Version> {
 /// # Errors
 /// As [`ask`].
 pub async fn manifest(client: &Client, version: u64) -> Result<Vec<u8>> {
-    let path = "/lockstep.model.v1.Query/Manifest";
-    let request = QueryManifestRequest { version }.encode_to_vec();
-    Ok(client.query(path, &request, None, false).await?.value)
+    // As it stands in the state: in protobuf's wrapper of bytes, which `Vec<u8>` decodes.
+    ask(client, "/lockstep.model.v1.Query/Manifest", &QueryManifestRequest { version }).await
 }
 
 /// Where an alias points and pointed.

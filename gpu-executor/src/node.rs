@@ -217,7 +217,8 @@ impl Node {
     /// [`NodeError`].
     pub async fn manifest(&self, version: u64) -> Result<Vec<u8>, NodeError> {
         let request = QueryManifestRequest { version };
-        self.raw_query("/lockstep.model.v1.Query/Manifest", &request).await
+        // As it stands in the state: in protobuf's wrapper of bytes, which `Vec<u8>` decodes.
+        self.query("/lockstep.model.v1.Query/Manifest", &request).await
     }
 
     /// The leaves that `operator` has to show to prove that it holds a version.
