@@ -16,6 +16,10 @@ const CASES: usize = 1041;
 /// One result, by the names that the vectors use: the little-endian bytes of each tensor, or an id.
 type Output = Result<Vec<(&'static str, Vec<u8>)>, Fault>;
 
+type Map = fn(&[f32], &mut [f32]) -> Result<(), Fault>;
+type Map2 = fn(&[f32], &[f32], &mut [f32]) -> Result<(), Fault>;
+type EngineMap = fn(&Cpu, &[f32], &mut [f32]) -> Result<(), Fault>;
+
 struct Case<'a>(&'a Value);
 
 impl Case<'_> {
@@ -87,10 +91,6 @@ fn f32_bytes(values: &[f32]) -> Vec<u8> {
     values.iter().flat_map(|x| x.to_le_bytes()).collect()
 }
 
-fn y(values: Vec<f32>) -> Output {
-    Ok(vec![("y", f32_bytes(&values))])
-}
-
 fn i8_bytes(values: &[i8]) -> Vec<u8> {
     values.iter().map(|q| q.cast_unsigned()).collect()
 }
@@ -99,7 +99,7 @@ fn i8_bytes(values: &[i8]) -> Vec<u8> {
 fn filled(len: usize, op: impl FnOnce(&mut [f32]) -> Result<(), Fault>) -> Output {
     let mut out = vec![f32::NAN; len];
     op(&mut out)?;
-    y(out)
+    Ok(vec![("y", f32_bytes(&out))])
 }
 
 /// Runs `op` on each row of `x`.
@@ -157,11 +157,11 @@ fn reference(case: &Case<'_>) -> Output {
 
 /// The case through the definitions: operators from rows to rows.
 fn reference_rows(case: &Case<'_>) -> Output {
-    let two = |a: &str, b: &str, op: fn(&[f32], &[f32], &mut [f32]) -> Result<(), Fault>| {
+    let two = |a: &str, b: &str, op: Map2| {
         let (a, b) = (case.f32(a), case.f32(b));
         filled(a.len(), |out| op(&a, &b, out))
     };
-    let map = |op: fn(&[f32], &mut [f32]) -> Result<(), Fault>| {
+    let map = |op: Map| {
         let x = case.f32("x");
         filled(x.len(), |out| op(&x, out))
     };
@@ -185,10 +185,10 @@ fn reference_rows(case: &Case<'_>) -> Output {
         "ADD" => two("x", "y", ops::add),
         "ROPE" => {
             let (x, cos, sin) = (case.f32("x"), case.f32("cos"), case.f32("sin"));
-            let cols = case.shape("x").1;
-            let tables = cos.chunks(cols / 2).zip(sin.chunks(cols / 2));
+            let width = case.shape("x").1;
+            let tables = cos.chunks(width / 2).zip(sin.chunks(width / 2));
             filled(x.len(), |out| {
-                let mut rows = x.chunks(cols).zip(out.chunks_mut(cols)).zip(tables);
+                let mut rows = x.chunks(width).zip(out.chunks_mut(width)).zip(tables);
                 rows.try_for_each(|((x, out), (cos, sin))| ops::rope_row(x, cos, sin, out))
             })
         }
@@ -199,7 +199,7 @@ fn reference_rows(case: &Case<'_>) -> Output {
 
 /// The case through an engine; `None` where the operator is one of import only.
 fn engine(case: &Case<'_>, cpu: &Cpu) -> Option<Output> {
-    let map = |op: fn(&Cpu, &[f32], &mut [f32]) -> Result<(), Fault>| {
+    let map = |op: EngineMap| {
         let x = case.f32("x");
         filled(x.len(), |out| op(cpu, &x, out))
     };
@@ -345,7 +345,8 @@ fn id(id: Result<u32, Fault>) -> Output {
 fn files() -> Vec<PathBuf> {
     let mut files = vec![PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("tests/data/vectors.json")];
     if let Some(folder) = std::env::var_os("LOCKSTEP_VECTORS") {
-        let entries = std::fs::read_dir(&folder).unwrap_or_else(|e| panic!("{folder:?}: {e}"));
+        let entries =
+            std::fs::read_dir(&folder).unwrap_or_else(|e| panic!("{}: {e}", folder.display()));
         let paths = entries.map(|entry| entry.unwrap().path());
         let more: Vec<PathBuf> =
             paths.filter(|path| path.extension().is_some_and(|e| e == "json")).collect();

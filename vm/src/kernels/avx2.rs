@@ -64,6 +64,7 @@ pub(super) fn long_tile(q: &[i16], stride: usize, rows: usize, panel: &[i8]) -> 
 
 #[target_feature(enable = "avx2")]
 #[expect(unsafe_code, reason = "vector loads and stores through pointers")]
+#[expect(clippy::cast_ptr_alignment, reason = "loads and stores are unaligned ones")]
 fn fixed<const R: usize>(q: &[i16], stride: usize, panel: &[i8], acc: &mut Acc) {
     let pairs = panel.len() / PAIR_BYTES;
     assert!(q.len() >= (R - 1) * stride + 2 * pairs, "activations too short for the tile");

@@ -181,7 +181,6 @@ impl Linear {
     /// The loops around [`vnni::tile`]; a test runs them on a model of the machine.
     #[cfg(target_arch = "x86_64")]
     #[inline(always)]
-    #[expect(clippy::inline_always, reason = "compiled for the instruction set of its caller")]
     fn vnni_loops<M: vnni::Machine>(
         &self,
         panels: &Panels,
@@ -226,7 +225,6 @@ impl Linear {
     /// Scales the sums of one row of panel `p`, adds the bias, writes them to the row `out [n..]`, and
     /// raises `most` to their magnitude bits. Outputs past the last are zeros here.
     #[inline(always)]
-    #[expect(clippy::inline_always, reason = "compiled for the instruction set of its caller")]
     fn finish<const C: usize>(
         &self,
         y: &mut [f32; C],
@@ -256,7 +254,6 @@ impl Linear {
 }
 
 #[inline(always)]
-#[expect(clippy::inline_always, reason = "compiled for the instruction set of its caller")]
 fn floats32<const C: usize>(sums: &[i32; C], y: &mut [f32; C]) {
     for (y, sum) in y.iter_mut().zip(sums) {
         *y = *sum as f32;
@@ -264,7 +261,6 @@ fn floats32<const C: usize>(sums: &[i32; C], y: &mut [f32; C]) {
 }
 
 #[inline(always)]
-#[expect(clippy::inline_always, reason = "compiled for the instruction set of its caller")]
 fn floats64<const C: usize>(sums: &[i64; C], y: &mut [f32; C]) {
     for (y, sum) in y.iter_mut().zip(sums) {
         *y = *sum as f32;
@@ -332,7 +328,6 @@ pub(super) fn tiles(rows: usize, most: usize) -> impl Iterator<Item = (usize, us
 /// Activations + 128 as one plane of unsigned bytes (the second of the pair), or as two.
 #[cfg(target_arch = "x86_64")]
 #[inline(always)]
-#[expect(clippy::inline_always, reason = "compiled for the instruction set of its caller")]
 fn unsigned_planes(q: &[i16], wide: bool) -> (Vec<u8>, Vec<u8>) {
     let (mut high, mut low) = (vec![0; if wide { q.len() } else { 0 }], vec![0; q.len()]);
     if wide {
@@ -354,7 +349,6 @@ per_isa! {
 }
 
 #[inline(always)]
-#[expect(clippy::inline_always, reason = "compiled for the instruction set of its caller")]
 fn quant_rows_body(x: &[f32], layer: &Linear) -> Result<(Vec<i16>, Vec<f32>), Fault> {
     let (stride, pre) = (layer.stride(), layer.smoothing.as_deref());
     let rows = x.len() / layer.k;

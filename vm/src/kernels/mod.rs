@@ -6,6 +6,18 @@
 //!
 //! These are the only files of this crate with `unsafe` in them.
 
+#![expect(
+    clippy::inline_always,
+    reason = "bodies must land in the function that is compiled for an instruction set"
+)]
+#![expect(clippy::many_single_char_names, reason = "names are those of the specification")]
+#![expect(
+    clippy::cast_possible_truncation,
+    clippy::cast_precision_loss,
+    clippy::cast_sign_loss,
+    reason = "bounds are stated beside the operators; integer to binary32 rounds by definition"
+)]
+
 mod attention;
 #[cfg(target_arch = "x86_64")]
 mod avx2;

@@ -1,5 +1,7 @@
 //! All backends against the scalar one, byte for byte, on inputs made to hurt.
 
+#![expect(clippy::cast_possible_wrap, reason = "numbers are small")]
+
 use super::{Cpu, Isa, Linear};
 use crate::ops::{Activations, AttentionShape, Fault, LINEAR_K_MAX, LinearSpec};
 
@@ -49,7 +51,7 @@ impl Random {
 
     fn weights(&mut self, kind: usize, len: usize) -> Vec<i8> {
         let extreme = kind == 7;
-        let draw = |random: &mut Self| (random.below(255) as i16 - 127) as i8;
+        let draw = |random: &mut Self| (random.below(255) as i32 - 127) as i8;
         (0..len).map(|_| if extreme { [127, -127][self.below(2)] } else { draw(self) }).collect()
     }
 }

@@ -24,6 +24,7 @@ pub(super) type Acc = [[i32; COLS]; ROWS];
 const QUAD_BYTES: usize = 4 * COLS;
 
 /// The instructions that the kernel is made of, on vectors of sixteen i32.
+#[expect(unsafe_code, reason = "pointers, and instructions that not every machine has")]
 pub(super) trait Machine {
     type Vector: Copy;
     /// Loads 64 bytes: four weights of each of sixteen outputs.
@@ -57,7 +58,6 @@ pub(super) trait Machine {
 pub(super) struct Avx512;
 
 #[expect(unsafe_code, reason = "one intrinsic each, called where the machine has it")]
-#[expect(clippy::inline_always, reason = "an intrinsic must land in code compiled for AVX-512")]
 impl Machine for Avx512 {
     type Vector = __m512i;
 
@@ -98,7 +98,6 @@ impl Machine for Avx512 {
 /// # Panics
 /// Where `u` is too short, or `rows` is not 1 to [`ROWS`].
 #[inline(always)]
-#[expect(clippy::inline_always, reason = "compiled for the instruction set of its caller")]
 pub(super) fn tile<M: Machine>(
     u: (&[u8], usize),
     rows: usize,
@@ -120,7 +119,6 @@ pub(super) fn tile<M: Machine>(
 }
 
 #[inline(always)]
-#[expect(clippy::inline_always, reason = "compiled for the instruction set of its caller")]
 #[expect(unsafe_code, reason = "vector loads and stores through pointers")]
 fn fixed<M: Machine, const R: usize>(
     (u, stride): (&[u8], usize),

@@ -3,7 +3,7 @@
 use super::Fault;
 
 /// Rows whose largest magnitude lies below 2^-100 count as zero.
-pub const TINY: f32 = f32::from_bits(27 << 23);
+pub(crate) const TINY: f32 = f32::from_bits(27 << 23);
 
 /// The magnitude bits of an infinity; everything from here on is not finite.
 const INFINITE_BITS: u32 = 0x7f80_0000;

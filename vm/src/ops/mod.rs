@@ -7,6 +7,24 @@
 //!
 //! Every f32 that goes in or out is finite. An operator whose result would not be yields [`Fault`].
 
+#![expect(
+    clippy::inline_always,
+    reason = "definitions must land in the kernels that are compiled for an instruction set"
+)]
+#![expect(
+    clippy::cast_possible_truncation,
+    clippy::cast_possible_wrap,
+    clippy::cast_precision_loss,
+    clippy::cast_sign_loss,
+    reason = "bounds are stated beside the operators; integer to binary32 rounds by definition"
+)]
+#![expect(
+    clippy::approx_constant,
+    clippy::excessive_precision,
+    clippy::many_single_char_names,
+    reason = "constants and names are those of the specification"
+)]
+
 mod attention;
 mod choose;
 mod elementwise;
@@ -22,8 +40,8 @@ pub use elementwise::{
     expn, expn_map, gelu_erf, gelu_erf_map, gelu_tanh, gelu_tanh_map, rope_row, sigmoid,
     sigmoid_map, silu, silu_map, swiglu,
 };
+pub(crate) use float::finite_bits;
 pub use float::{absmax, finite, finite_scalar, pow2, rni};
-pub(crate) use float::{finite_bits, magnitude_bits};
 pub use linear::{
     Activations, LINEAR_K_MAX, LinearSpec, add, dot, embed_f32, embed8, matmul_row, rescale,
 };
