@@ -55,7 +55,7 @@ async fn show(globals: &Globals, text: &str, timeout: u64) -> Result<()> {
     let included = match client.tx(&hash).await? {
         Some(included) => included,
         None if timeout == 0 => {
-            let what = format!("transaction {text}");
+            let what = format!("transaction {text}, which is in no block yet,");
             return Err(Error::Unknown { what, seconds: 0 });
         }
         None => {
@@ -70,7 +70,8 @@ async fn show(globals: &Globals, text: &str, timeout: u64) -> Result<()> {
     );
     for event in &included.events {
         let pairs = event.attributes.iter().map(|it| format!("{}={}", it.key, it.value));
-        let _ = write!(words, "event     {} {}\n", event.kind, pairs.collect::<Vec<_>>().join(" "));
+        let pairs = pairs.collect::<Vec<_>>().join(" ");
+        let _ = writeln!(words, "event     {} {pairs}", event.kind);
     }
     let value = to_json(&included);
     tx::succeeded(included)?;
