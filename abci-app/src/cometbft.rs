@@ -159,10 +159,10 @@ fn settings(config: &Config) -> Vec<Setting> {
 
 fn consensus(config: &Config) -> Vec<Setting> {
     let section = "consensus";
-    // Nodes of a devnet share cores, so one that is late must not cost a round.
+    let propose = if config.devnet { "1500ms" } else { "3s" };
     let double_sign = if config.devnet { 0 } else { 2 };
     vec![
-        (section, "timeout_propose", value("3s"), ""),
+        (section, "timeout_propose", value(propose), "a validator that is down costs this at its turn"),
         (section, "timeout_prevote", value("1s"), ""),
         (section, "timeout_precommit", value("1s"), ""),
         (section, "timeout_commit", value("200ms"), "blocks about every 0.3 s"),

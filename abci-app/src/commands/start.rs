@@ -155,13 +155,11 @@ fn serve_abci(
         .with_context(|| format!("cannot bind {}", socket.display()))?;
     let ended = Arc::clone(ended);
     std::thread::Builder::new().name("abci-accept".to_owned()).spawn(move || {
-        let done = server.serve(move |end| match end {
+        let Err(error) = server.serve(move |end| match end {
             TransportError::Closed | TransportError::Io(_) => ended.store(true, Ordering::Relaxed),
             other => exit::with(exit::FAULT, &other.to_string()),
         });
-        if let Err(error) = done {
-            exit::with(exit::FAULT, &format!("the ABCI socket failed: {error}"));
-        }
+        exit::with(exit::FAULT, &format!("the ABCI socket failed: {error}"));
     })?;
     Ok(())
 }

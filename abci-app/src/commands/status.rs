@@ -1,7 +1,7 @@
 //! `lockstepd status`: where a node stands, and one line on why it does not move.
 
 use std::path::PathBuf;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use clap::Args;
 use serde_json::{Value, json};
@@ -11,8 +11,9 @@ use crate::exit;
 use crate::home::{Home, Settings};
 use crate::rpc::{Rpc, number, text};
 
-/// Two looks so far apart tell the speed.
-const LOOK: Duration = Duration::from_secs(3);
+/// Looks are so far apart, and go on for so long, or until the height has moved twice.
+const LOOK: Duration = Duration::from_millis(500);
+const LOOKS_MAX: u32 = 20;
 
 /// Arguments of `lockstepd status`.
 #[derive(Debug, Args)]
@@ -57,12 +58,19 @@ async fn look(home: &Home, settings: &Settings, rpc: &Rpc) -> Value {
     };
     let height = number(&first["sync_info"], "latest_block_height");
     let catching_up = first["sync_info"]["catching_up"] == true;
-    tokio::time::sleep(LOOK).await;
-    let second = rpc.call("status", json!({})).await.unwrap_or_default();
+    let start = Instant::now();
+    let mut second = first.clone();
+    for _ in 0..LOOKS_MAX {
+        tokio::time::sleep(LOOK).await;
+        second = rpc.call("status", json!({})).await.unwrap_or(second);
+        if number(&second["sync_info"], "latest_block_height") >= height.saturating_add(2) {
+            break;
+        }
+    }
     let now = number(&second["sync_info"], "latest_block_height");
     let net = rpc.call("net_info", json!({})).await.unwrap_or_default();
     let peers = number(&net, "n_peers");
-    let speed = now.saturating_sub(height) as f64 / LOOK.as_secs_f64();
+    let speed = now.saturating_sub(height) as f64 / start.elapsed().as_secs_f64();
     let moves = now > height;
     let reason = reason(rpc, catching_up, speed, peers, moves).await;
     json!({
@@ -103,8 +111,10 @@ async fn reason(rpc: &Rpc, catching_up: bool, speed: f64, peers: u64, moves: boo
     }
     let state = rpc.call("consensus_state", json!({})).await.unwrap_or_default();
     let rounds = state["round_state"]["height_vote_set"].as_array().cloned().unwrap_or_default();
-    let last = rounds.iter().rev().find_map(|round| round["prevotes_bit_array"].as_str());
-    let votes = last.unwrap_or("unknown");
+    let power = |text: &str| text.rsplit("= ").next().and_then(|part| part.parse::<f64>().ok());
+    let seen = rounds.iter().filter_map(|round| round["prevotes_bit_array"].as_str());
+    let best = seen.max_by(|a, b| power(a).unwrap_or(0.0).total_cmp(&power(b).unwrap_or(0.0)));
+    let votes = best.unwrap_or("unknown");
     format!(
         "no block comes: a quorum of more than 2/3 is needed, prevotes seen: {votes}; hint: other \
          validators are down or cannot be reached"
