@@ -47,7 +47,7 @@ fn committee(cluster: &Cluster, id: u64) -> Vec<usize> {
 }
 
 fn until(cluster: &mut Cluster, id: u64, state: JobState) -> Job {
-    for _ in 0..80 {
+    for _ in 0..150 {
         let job = cluster.job(id);
         if job.state() == state {
             return job;

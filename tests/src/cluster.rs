@@ -97,6 +97,8 @@ pub struct Plan {
     pub failed_rounds: u32,
     /// Validators whose precommit comes late, with a payload that nobody verified.
     pub late: BTreeMap<usize, Vec<u8>>,
+    /// Transactions that a hostile proposer adds, whatever the mempool thinks of them.
+    pub forced: Vec<Vec<u8>>,
     /// How often the block is finalized before it is committed; 0 means once.
     pub finalizations: u32,
 }
@@ -147,7 +149,16 @@ impl Cluster {
     /// Where the genesis is not valid.
     #[must_use]
     pub fn new(genesis: &Genesis) -> Self {
-        let chain_id = String::from("lockstep-test-1");
+        Self::named(genesis, "lockstep-test-1")
+    }
+
+    /// A network of three replicas under a chain id.
+    ///
+    /// # Panics
+    /// Where the genesis is not valid.
+    #[must_use]
+    pub fn named(genesis: &Genesis, chain_id: &str) -> Self {
+        let chain_id = chain_id.to_owned();
         let (writes, updates) =
             block::init_chain(genesis, &chain_id, 1, 1_700_000_000_000).unwrap();
         let set: BTreeMap<_, _> = updates.iter().map(|update| (update.key, update.power)).collect();
@@ -173,6 +184,15 @@ impl Cluster {
     #[must_use]
     pub fn state(&self) -> &MemoryState {
         &self.replicas[0].state
+    }
+
+    /// The root of the committed state.
+    ///
+    /// # Panics
+    /// Where the tree is broken.
+    #[must_use]
+    pub fn root(&self) -> [u8; 32] {
+        self.replicas[0].tree.root().unwrap()
     }
 
     /// The checker of signatures.
@@ -256,6 +276,10 @@ impl Cluster {
         let mut txs = Vec::new();
         for number in 0..self.validators.len() {
             let me = self.validators[number].clone();
+            let stored = VALIDATORS.get(self.state(), &me.operator.address).unwrap();
+            if stored.is_none_or(|stored| stored.executor != me.executor.address) {
+                continue;
+            }
             for message in executor::messages(self.state(), &me, self.behaviours[number]) {
                 let name = me.executor.name.clone();
                 let unsigned = Unsigned { fee: 0, ..self.unsigned(&name, vec![message]) };
@@ -282,6 +306,7 @@ impl Cluster {
             proposed =
                 proposal::prepare(&proposer.state, height, BLOCK_BYTES_MAX, commit.clone(), &txs)
                     .unwrap();
+            proposed.extend(plan.forced.iter().cloned());
             for replica in &self.replicas {
                 let judged = proposal::process(&replica.state, height, &proposed).unwrap();
                 assert_eq!(judged, Ok(()), "height {height}: a proposal is refused");
@@ -343,6 +368,29 @@ impl Cluster {
         let report = self.block(Plan { txs: vec![tx.clone()], ..Plan::default() });
         let place = report.txs.iter().position(|found| *found == tx);
         report.outcomes[place.expect("the transaction is not in the block")].clone()
+    }
+
+    /// Plays a height with a transaction that a hostile proposer brings; returns what became of it.
+    ///
+    /// # Panics
+    /// Where the block has no transaction.
+    pub fn forced(&mut self, tx: Vec<u8>) -> TxOutcome {
+        let report = self.block(Plan { forced: vec![tx], ..Plan::default() });
+        report.outcomes.last().expect("it is in the block").clone()
+    }
+
+    /// What the next block would write with these transactions.
+    ///
+    /// # Panics
+    /// Where the block cannot be made.
+    #[must_use]
+    pub fn dry(&self, txs: &[Vec<u8>]) -> Writes {
+        let height = self.height + 1;
+        let commit = self.last_commit.clone();
+        let txs = proposal::prepare(self.state(), height, BLOCK_BYTES_MAX, commit, txs).unwrap();
+        let header = Header { height, time_ms: self.time_ms + 1000, hash: [1; 32] };
+        let block = Block { header, txs: &txs, evidence: Vec::new() };
+        block::finalize(self.state(), &block, self.verifier.as_ref()).unwrap().writes
     }
 
     /// Extends, verifies and signs the votes of a height; gives its extended commit.

@@ -1,9 +1,25 @@
-//! What the system tests share: keys, a genesis, executors of every kind, and a network in one
-//! process that calls the state machine as CometBFT would.
+//! What the system tests and the demo share: real networks of real processes on this machine
+//! ([`network`]), and a network in one process that calls the state machine as CometBFT would
+//! ([`cluster`]), with its keys, genesis and executors of every kind.
 
 pub mod actions;
 pub mod cluster;
 pub mod executor;
 pub mod genesis;
 pub mod keys;
+pub mod network;
 pub mod rng;
+
+use std::path::PathBuf;
+
+/// A binary of this workspace, built beside the one that runs now.
+///
+/// # Panics
+/// Where the running program has no path.
+#[must_use]
+pub fn binary(name: &str) -> PathBuf {
+    let own = std::env::current_exe().expect("a running program has a path");
+    // Tests run from `deps`, one folder below.
+    let mut folders = own.ancestors().skip(1).take(2).map(|folder| folder.join(name));
+    folders.find(|path| path.is_file()).unwrap_or_else(|| PathBuf::from(name))
+}
