@@ -4,6 +4,7 @@
 //! this process and onnxruntime. The sentences of a request are all of the same length.
 
 use std::collections::BTreeMap;
+use std::collections::btree_map::Entry;
 use std::io::{BufRead, Write};
 use std::path::PathBuf;
 use std::time::Instant;
@@ -59,8 +60,8 @@ impl Bench {
             mode => bail!("mode {mode:?}: use w8a8 or w8a16"),
         };
         let (model, engine) = ((request.mode.clone(), isa), (isa, request.threads));
-        if !self.engines.contains_key(&engine) {
-            self.engines.insert(engine, Cpu::new(isa, request.threads)?);
+        if let Entry::Vacant(entry) = self.engines.entry(engine) {
+            entry.insert(Cpu::new(isa, request.threads)?);
         }
         if !self.models.contains_key(&model) {
             let options = Options { activations, ..Options::default() };
