@@ -147,8 +147,11 @@ fn program() -> Program {
     Program { format: FORMAT, input, tensors, ops, output: 18 }
 }
 
-/// The golden artefact: the program and its constants.
-fn artefact() -> Result<Bytes, ArtefactError> {
+/// The golden artefact: the program and its constants. Small, so tests use it too.
+///
+/// # Errors
+/// Never, as long as this file is right.
+pub fn artefact() -> Result<Bytes, ArtefactError> {
     let program = program();
     let tensors = program.tensors.clone();
     let description = Description { family: "golden".to_owned(), attachments: Vec::new() };

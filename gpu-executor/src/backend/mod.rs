@@ -12,7 +12,7 @@ use bytes::Bytes;
 pub use cpu::Cpu;
 #[cfg(feature = "cuda")]
 pub use cuda::Cuda;
-pub use golden::{SelfTest, self_test};
+pub use golden::{SelfTest, artefact as golden_artefact, self_test};
 
 use crate::config::{BackendKind, Config};
 

@@ -1,0 +1,200 @@
+//! Executors against the real state machine: what they do for jobs, and what faults do to them.
+
+#![expect(clippy::unwrap_used, reason = "tests")]
+
+mod common;
+
+use std::time::Duration;
+
+use common::{Network, Running, callable, job_of};
+use lockstep_executor::blobs::{BlobStore, Reference};
+use lockstep_executor::fault::{Fault, Kind};
+use lockstep_executor::{backend, config::Config};
+use lockstep_proto::lockstep::job::v1::{JobState, MemberState, MsgPostJob};
+use lockstep_vm::artefact::Reader;
+
+/// Puts the golden artefact into a validator's store, as an upload would.
+async fn store(network: &Network, number: usize) {
+    let artefact = backend::golden_artefact().unwrap();
+    let mut reader = Reader::new(std::io::Cursor::new(artefact.clone())).unwrap();
+    let leaves = reader.each_leaf(|_, _| {}).unwrap().concat();
+    let root = reader.manifest().root();
+    let manifest = reader.manifest().encode().to_vec().into();
+    let store = BlobStore::open(network.homes[number].path(), "blobs").unwrap();
+    let reference = Reference::Artefact { version: 1, manifest };
+    let layout = store.expect(&root, reference, &leaves).await.unwrap();
+    let mut intake = store.intake(layout).await.unwrap();
+    intake.push(&artefact).await.unwrap();
+    assert!(store.finish(intake).await.unwrap());
+}
+
+/// A network with a callable version, where each executor runs.
+async fn ready(validators: u8, change: impl Fn(usize, &mut Config)) -> (Network, Vec<Running>) {
+    let network = Network::start(validators).await;
+    network.publish();
+    let mut running = Vec::new();
+    for number in 0..usize::from(validators) {
+        store(&network, number).await;
+        running.push(network.run(number, |config| change(number, config)));
+    }
+    network.until("the version is callable", callable).await;
+    (network, running)
+}
+
+fn fault(kind: Kind) -> Vec<Fault> {
+    vec![Fault { job: None, nth: Some(1), kind }]
+}
+
+/// Waits until all of `numbers` have something on offer.
+async fn offered(network: &Network, numbers: &[usize]) {
+    let all = |chain: &common::Chain| {
+        numbers.iter().all(|number| {
+            let offers = &chain.offers[*number];
+            !offers.commitments.is_empty() || !offers.reveals.is_empty()
+        })
+    };
+    network.wait("something is on offer", all).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_job_is_verified_four_blocks_after_posting_and_then_delivered() {
+    let (network, _running) = ready(2, |_, _| {}).await;
+    let id = network.post(&[1, 2, 3, 4, 5, 0, 1]);
+    let posted = network.job(id).posted_height;
+    // The votes of the next height carry the commitments; they stand in the one after.
+    offered(&network, &[0, 1]).await;
+    network.step();
+    network.step();
+    offered(&network, &[0, 1]).await;
+    let until = |chain: &common::Chain| {
+        let job = job_of(chain, id);
+        (job.verified_height > 0).then_some(job.verified_height)
+    };
+    let verified = network.until("the job is verified", until).await;
+    assert!(verified - posted <= 4, "posted {posted}, verified {verified}");
+    let ended = |chain: &common::Chain| {
+        let job = job_of(chain, id);
+        (job.state() == JobState::Final).then_some(job)
+    };
+    let job = network.until("the job is final", ended).await;
+    // What the specification's own program gives for these tokens.
+    assert_eq!(
+        blake3::hash(&job.output).to_hex().as_str(),
+        "ff6dd1fba00c99559df0655e49dfd1bcb47d45b8a8c65fd224362fc05f988def"
+    );
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn many_jobs_at_once_all_become_final_though_they_do_not_fit_into_votes() {
+    let (network, _running) = ready(2, |_, config| config.batch_jobs_max = 5).await;
+    let jobs: Vec<u64> = (0..40_u32).map(|n| network.post(&[n % 6, n / 6, 1])).collect();
+    let all = |chain: &common::Chain| {
+        jobs.iter().all(|id| job_of(chain, *id).state() == JobState::Final).then_some(())
+    };
+    network.until("all jobs are final", all).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_blob_input_is_uploaded_once_held_by_all_and_run() {
+    let network = Network::start(2).await;
+    network.publish();
+    let port = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
+    let listen = ([127, 0, 0, 1], port).into();
+    store(&network, 0).await;
+    let url = format!("http://127.0.0.1:{port}");
+    let _first = network.run(0, |config| config.listen = listen);
+    // The second fetches artefact and input from the first.
+    let _second = network.run(1, |config| config.peers = vec![url.clone()]);
+    network.until("the version is callable", callable).await;
+    let input = lockstep_vm::result::input_bytes(&[1, 2, 3, 4, 5, 0, 1]);
+    let root = lockstep_vm::result::input_root(&input);
+    let put = format!("{url}/v1/blobs/{}", hex::encode(root));
+    let client = reqwest::Client::new();
+    let refused = client.put(&put).body(input.clone()).send().await.unwrap();
+    assert_eq!(refused.status(), 404);
+    assert!(refused.text().await.unwrap().contains("the chain references no blob"));
+    let id = network.post_message(MsgPostJob {
+        input_root: root.to_vec(),
+        input_bytes: input.len() as u64,
+        ..MsgPostJob::default()
+    });
+    let corrupt = client.put(&put).body(vec![0; input.len()]).send().await.unwrap();
+    assert_eq!(corrupt.status(), 400);
+    assert_eq!(client.put(&put).body(input).send().await.unwrap().status(), 201);
+    let ended = |chain: &common::Chain| (job_of(chain, id).state() == JobState::Final).then_some(());
+    network.until("the job is final", ended).await;
+    let output = client.get(format!("{url}/v1/jobs/{id}/output")).send().await.unwrap();
+    assert_eq!(output.bytes().await.unwrap(), network.job(id).output);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn after_a_restart_of_executor_and_node_the_same_commitment_is_offered_and_opened() {
+    let (network, mut running) = ready(2, |_, _| {}).await;
+    let id = network.post(&[3]);
+    offered(&network, &[0, 1]).await;
+    let before = network.chain.lock().unwrap().offers[0].clone();
+    let first = running.remove(0);
+    first.stop.send(true).unwrap();
+    first.task.await.unwrap().unwrap();
+    let _node = network.serve(0);
+    let _again = network.run(0, |_| {});
+    offered(&network, &[0]).await;
+    assert_eq!(network.chain.lock().unwrap().offers[0], before);
+    let ended = |chain: &common::Chain| (job_of(chain, id).state() == JobState::Final).then_some(());
+    network.until("the job is final", ended).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_wrong_output_is_outvoted_and_the_right_one_stands() {
+    let liar = |number, config: &mut Config| {
+        if number == 0 {
+            config.fault = fault(Kind::WrongOutput);
+        }
+    };
+    let (network, _running) = ready(4, liar).await;
+    // Until the liar is in a committee; the next job of it is honest.
+    for _ in 0..4 {
+        let id = network.post(&[1, 2, 3, 4, 5, 0, 1]);
+        let ended = |chain: &common::Chain| {
+            let job = job_of(chain, id);
+            (job.state() == JobState::Final).then_some(job)
+        };
+        let job = network.until("the job is final", ended).await;
+        let expected = "ff6dd1fba00c99559df0655e49dfd1bcb47d45b8a8c65fd224362fc05f988def";
+        assert_eq!(blake3::hash(&job.output).to_hex().as_str(), expected);
+    }
+    let wrong = (1..=4).map(|id| network.job(id)).flat_map(|job| {
+        let stands = job.result_root.clone();
+        job.members.into_iter().filter(move |member| member.result_root != stands)
+    });
+    let wrong: Vec<_> = wrong.map(|member| member.validator).collect();
+    assert_eq!(wrong, [network.operators[0].to_vec()]);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn no_show_copy_late_reveal_and_silence_never_reach_revealed() {
+    for kind in [Kind::NoShow, Kind::Silent, Kind::Copy, Kind::LateReveal] {
+        let faulty = |number, config: &mut Config| {
+            if number == 0 {
+                config.fault = fault(kind);
+            }
+        };
+        let (network, _running) = ready(2, faulty).await;
+        let id = network.post(&[3]);
+        let me = network.operators[0].to_vec();
+        let acted = |chain: &common::Chain| {
+            let job = job_of(chain, id);
+            let member = job.members.iter().find(|member| member.validator == me)?;
+            let over = !matches!(member.state(), MemberState::Asked | MemberState::Committed);
+            over.then(|| (member.clone(), job.clone()))
+        };
+        let (member, job) = network.until("the fault shows", acted).await;
+        match kind {
+            Kind::NoShow | Kind::Silent => assert_eq!(member.state(), MemberState::NoShow),
+            _ => assert_eq!(member.state(), MemberState::Unrevealed, "{kind:?}"),
+        }
+        let honest = job.members.iter().find(|member| member.validator != me).unwrap();
+        assert_eq!(kind == Kind::Copy, honest.commitment == member.commitment, "{kind:?}");
+        tokio::time::sleep(Duration::from_millis(1)).await;
+    }
+}
