@@ -97,7 +97,7 @@ impl Blobs {
         let file = &files[number];
         let leaves = manifest.layout().leaves_of(Content::Attachment(number));
         let offset = manifest.layout().offset(leaves.start).unwrap_or(0);
-        let start = u64::try_from(manifest.encode().len()).unwrap_or(0) + offset;
+        let start = head_bytes(manifest) + offset;
         let range = format!("bytes={start}-{}", start + file.bytes - 1);
         let url = format!("{}/v1/blobs/{}", self.url, hex::encode(manifest.root()));
         let reply = self.http.get(&url).header(RANGE, range).send().await;
@@ -189,16 +189,19 @@ pub async fn upload(url: &str, artefact: &Path, progress: impl Fn(u64, u64)) -> 
     Blobs::new(url)?.upload(artefact, progress).await
 }
 
-fn total_bytes(manifest: &Manifest) -> u64 {
-    u64::try_from(manifest.encode().len())
-        .unwrap_or(u64::MAX)
-        .saturating_add(manifest.leaves_bytes())
+/// Bytes before the first leaf.
+fn head_bytes(manifest: &Manifest) -> u64 {
+    HEADER_BYTES.saturating_add(u64::try_from(manifest.encode().len()).unwrap_or(u64::MAX))
 }
 
-/// Reads from the blob inside an artefact file, which begins after the file's header.
+fn total_bytes(manifest: &Manifest) -> u64 {
+    head_bytes(manifest).saturating_add(manifest.leaves_bytes())
+}
+
+/// Reads from an artefact file, which is the blob.
 fn read_at(file: &mut File, path: &Path, at: u64, length: u64) -> Result<Vec<u8>> {
     let mut bytes = Vec::new();
-    file.seek(SeekFrom::Start(HEADER_BYTES + at))
+    file.seek(SeekFrom::Start(at))
         .and_then(|_| file.take(length).read_to_end(&mut bytes))
         .map_err(|cause| Error::file("read", path, cause))?;
     Ok(bytes)
