@@ -54,7 +54,7 @@ async fn publish_small_model(client: &Client, folder: &Path, service: &str) -> V
     let manifest = reader.manifest().encode().to_vec();
     let options = tx::Options::default();
     for message in [
-        message::register_model(&owner, "tiny", "Apache-2.0", 500, vec![]),
+        message::register_model(&owner, "tiny", "Apache-2.0", 500, &[]),
         message::publish_version(&owner, "tiny", &manifest),
     ] {
         let included = tx::send(client, &owner, vec![message], &options).await.unwrap();

@@ -1,6 +1,5 @@
-//! What the system tests and the demo share: real networks of real processes on this machine
-//! ([`network`]), and a network in one process that calls the state machine as CometBFT would
-//! ([`cluster`]), with its keys, genesis and executors of every kind.
+//! What the system tests share: keys, a genesis, executors of every kind, a network in one process
+//! that calls the state machine as CometBFT would, and networks of real processes.
 
 pub mod actions;
 pub mod cluster;

@@ -21,7 +21,6 @@ use lockstep_client::text::Tokenizer;
 use lockstep_client::tx::{Options, Sender};
 use lockstep_client::wallet::Wallet;
 use lockstep_client::{blobs, query};
-use lockstep_proto::lockstep::model::v1::Parent;
 use lockstep_tests::network::Network;
 
 use crate::jobs::{Posted, Poster};
@@ -132,7 +131,7 @@ async fn run(model: &Path, home: &Path) -> anyhow::Result<figures::Record> {
 /// The first model, and its child with 8-bit activations and smoothing vectors.
 fn recipes() -> [Recipe<'static>; 2] {
     let calibration = concat!(env!("CARGO_MANIFEST_DIR"), "/../models/calibration.json");
-    let parent = Parent { model: "minilm".into(), share_bps: 4_000 };
+    let parent = ("minilm".to_owned(), 4_000);
     [
         Recipe { name: "minilm", arguments: &["--activations", "16"], parents: vec![], price: 2_000 },
         Recipe {

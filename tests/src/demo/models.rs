@@ -9,7 +9,6 @@ use lockstep_client::rpc::Client;
 use lockstep_client::tx::{self, message};
 use lockstep_client::wallet::Wallet;
 use lockstep_client::{blobs, query};
-use lockstep_proto::lockstep::model::v1::Parent;
 use lockstep_tests::binary;
 
 /// How long executors may take to fetch, check and prove.
@@ -19,7 +18,7 @@ const CALLABLE_MAX: Duration = Duration::from_secs(90);
 pub(crate) struct Recipe<'a> {
     pub(crate) name: &'a str,
     pub(crate) arguments: &'a [&'a str],
-    pub(crate) parents: Vec<Parent>,
+    pub(crate) parents: Vec<(String, u32)>,
     pub(crate) price: u64,
 }
 
@@ -49,7 +48,7 @@ pub(crate) async fn publish(
     let manifest = blobs::open(artefact)?.manifest().encode().to_vec();
     let options = tx::Options::default();
     let register =
-        message::register_model(owner, recipe.name, "Apache-2.0", recipe.price, recipe.parents.clone());
+        message::register_model(owner, recipe.name, "Apache-2.0", recipe.price, &recipe.parents);
     tx::succeeded(tx::send(client, owner, vec![register], &options).await?)?;
     let publish = message::publish_version(owner, recipe.name, &manifest);
     tx::succeeded(tx::send(client, owner, vec![publish], &options).await?)?;
