@@ -1,6 +1,6 @@
 //! The node between CometBFT and the chain: one ABCI call, one call of the chain.
 //!
-//! FinalizeBlock computes and keeps, Commit writes. A process that dies in between finds the state
+//! `FinalizeBlock` computes and keeps, Commit writes. A process that dies in between finds the state
 //! of the last Commit, says so in Info, and CometBFT replays the block.
 
 use std::sync::Arc;
@@ -43,7 +43,7 @@ struct Inner {
     /// Held for reading while the committed state is read without a snapshot, for writing while a
     /// Commit replaces it. Queries read snapshots and hold nothing.
     gate: RwLock<()>,
-    /// One block at a time between FinalizeBlock and Commit, with its first height kept for replay.
+    /// One call of `FinalizeBlock` or `Commit` at a time.
     consensus: Mutex<()>,
     verdicts: Verdicts,
     /// What the executor has on offer for vote extensions; lost at a restart, then sent again.
@@ -132,8 +132,7 @@ impl App {
         let genesis: Genesis = serde_json::from_slice(app_state)?;
         let _one = self.0.consensus.lock();
         self.0.store.bind_chain(chain_id)?;
-        let (writes, validators) =
-            block::init_chain(&genesis, chain_id, initial_height, time_ms)?;
+        let (writes, validators) = block::init_chain(&genesis, chain_id, initial_height, time_ms)?;
         // Height 0 tells CometBFT that there is no block yet, so that it calls this again after a
         // crash.
         let app_hash = self.0.store.finalize(0, writes)?;
@@ -195,7 +194,8 @@ impl App {
         let Some(operator) = self.operator_in(&self.0.store)? else { return Ok(Vec::new()) };
         let offers = self.0.offers.read().clone();
         let bytes = extension::extend(&self.0.store, &operator, &offers)?;
-        metrics::histogram!(names::EXTENSION_BYTES).record(bytes.len() as f64);
+        metrics::histogram!(names::EXTENSION_BYTES)
+            .record(names::approximate(bytes.len().try_into().unwrap_or(u64::MAX)));
         Ok(bytes)
     }
 
@@ -249,7 +249,7 @@ impl App {
             self.0.store.commit()?
         };
         metrics::histogram!(names::COMMIT_SECONDS).record(start.elapsed().as_secs_f64());
-        metrics::gauge!(names::HEIGHT).set(height as f64);
+        metrics::gauge!(names::HEIGHT).set(names::approximate(height));
         self.0.committed.send_replace(height);
         Ok(match self.0.options.blocks_retained {
             0 => 0,
@@ -257,3 +257,7 @@ impl App {
         })
     }
 }
+
+#[cfg(test)]
+#[path = "app_tests.rs"]
+mod tests;

@@ -102,7 +102,8 @@ impl Child {
         };
         let text = read().unwrap_or_default();
         let lines: Vec<_> = text.lines().rev().take(8).collect();
-        lines.into_iter().rev().map(|line| format!("  {line}\n")).collect()
+        let lines: Vec<_> = lines.into_iter().rev().map(|line| format!("  {line}")).collect();
+        lines.join("\n")
     }
 }
 

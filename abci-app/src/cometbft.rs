@@ -88,8 +88,8 @@ pub struct Config {
 /// # Errors
 /// Where the file cannot be read or written, or lacks a setting: another version made it.
 pub fn configure(path: &Path, config: &Config) -> anyhow::Result<()> {
-    let text = std::fs::read_to_string(path)
-        .with_context(|| format!("cannot read {}", path.display()))?;
+    let text =
+        std::fs::read_to_string(path).with_context(|| format!("cannot read {}", path.display()))?;
     let mut document: DocumentMut =
         text.parse().with_context(|| format!("in {}", path.display()))?;
     for (section, key, setting, why) in settings(config) {
@@ -117,9 +117,8 @@ type Setting = (&'static str, &'static str, Item, &'static str);
 
 /// Every setting that matters, with its reason; none where the name says it.
 fn settings(config: &Config) -> Vec<Setting> {
-    let origins: toml_edit::Array = if config.devnet { ["*"].into_iter().collect() } else {
-        toml_edit::Array::new()
-    };
+    let origins: toml_edit::Array =
+        if config.devnet { ["*"].into_iter().collect() } else { toml_edit::Array::new() };
     let dev = config.devnet;
     let mut all = vec![
         ("", "moniker", value(&config.moniker), ""),
@@ -143,7 +142,12 @@ fn settings(config: &Config) -> Vec<Setting> {
         ("p2p", "send_rate", value(51_200_000), "bytes/s; a block of 4 MiB in under 0.1 s"),
         ("p2p", "recv_rate", value(51_200_000), "bytes/s"),
         ("mempool", "type", value("flood"), ""),
-        ("mempool", "recheck", value(false), "FinalizeBlock checks again; recheck doubles the work"),
+        (
+            "mempool",
+            "recheck",
+            value(false),
+            "FinalizeBlock checks again; recheck doubles the work",
+        ),
         ("mempool", "size", value(20_000), "transactions"),
         ("mempool", "max_txs_bytes", value(67_108_864), "memory of the mempool"),
         ("mempool", "cache_size", value(40_000), "twice the mempool"),
@@ -162,7 +166,12 @@ fn consensus(config: &Config) -> Vec<Setting> {
     let propose = if config.devnet { "1500ms" } else { "3s" };
     let double_sign = if config.devnet { 0 } else { 2 };
     vec![
-        (section, "timeout_propose", value(propose), "a validator that is down costs this at its turn"),
+        (
+            section,
+            "timeout_propose",
+            value(propose),
+            "a validator that is down costs this at its turn",
+        ),
         (section, "timeout_prevote", value("1s"), ""),
         (section, "timeout_precommit", value("1s"), ""),
         (section, "timeout_commit", value("200ms"), "blocks about every 0.3 s"),

@@ -211,8 +211,8 @@ fn validator_update(update: &block::ValidatorUpdate) -> ValidatorUpdate {
 }
 
 fn evidence(misbehavior: &Misbehavior) -> Option<Evidence> {
-    let validator = misbehavior.validator.as_ref()?;
-    let address = Address::try_from(validator.address.as_ref()).ok()?;
+    let offender = misbehavior.validator.as_ref()?;
+    let address = Address::try_from(offender.address.as_ref()).ok()?;
     match misbehavior.r#type() {
         MisbehaviorType::Unknown => None,
         MisbehaviorType::DuplicateVote | MisbehaviorType::LightClientAttack => {
@@ -223,11 +223,11 @@ fn evidence(misbehavior: &Misbehavior) -> Option<Evidence> {
 
 /// The votes for the block with their extensions; none where a proposer has no extensions.
 fn extended_commit(info: ExtendedCommitInfo) -> Option<ExtendedCommit> {
-    let voted = |flag: i32| flag == i32::from(BlockIdFlag::Commit);
+    let for_block = |flag: i32| flag == i32::from(BlockIdFlag::Commit);
     let votes: Vec<_> = info
         .votes
         .into_iter()
-        .filter(|vote| voted(vote.block_id_flag) && !vote.extension_signature.is_empty())
+        .filter(|vote| for_block(vote.block_id_flag) && !vote.extension_signature.is_empty())
         .filter_map(|vote| {
             Some(ExtendedVote {
                 validator_address: vote.validator?.address.to_vec(),
@@ -242,10 +242,7 @@ fn extended_commit(info: ExtendedCommitInfo) -> Option<ExtendedCommit> {
 
 fn event(event: block::Event) -> Event {
     let attribute = |(key, value)| EventAttribute { key, value, index: true };
-    Event {
-        r#type: event.kind,
-        attributes: event.attributes.into_iter().map(attribute).collect(),
-    }
+    Event { r#type: event.kind, attributes: event.attributes.into_iter().map(attribute).collect() }
 }
 
 fn tx_result(outcome: TxOutcome) -> ExecTxResult {

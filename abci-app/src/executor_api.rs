@@ -154,7 +154,11 @@ async fn ask(State(api): State<Api>, Query(ask): Query<Ask>) -> Response {
     blocking(move || match query::answer(api.app.store(), &ask.path, &data, None, false) {
         Ok(answer) => answer.value.into_response(),
         Err(NoAnswer::Refused { code, log }) => {
-            let status = if MISSING.contains(&code) { StatusCode::NOT_FOUND } else { StatusCode::BAD_REQUEST };
+            let status = if MISSING.contains(&code) {
+                StatusCode::NOT_FOUND
+            } else {
+                StatusCode::BAD_REQUEST
+            };
             words(status, format!("{log} (code {code})"))
         }
         Err(NoAnswer::Fault(fault)) => exit::fault(&fault),

@@ -91,9 +91,11 @@ impl Home {
             let _ = std::fs::remove_file(record);
             return Ok(wanted);
         }
-        let id = lockstep_vm::hash::hash("lockstep/home/v1", &[self.0.as_os_str().as_encoded_bytes()]);
+        let id =
+            lockstep_vm::hash::hash("lockstep/home/v1", &[self.0.as_os_str().as_encoded_bytes()]);
         let user = rustix::process::getuid().as_raw();
-        let folder = std::env::temp_dir().join(format!("lockstep-{user}-{}", hex::encode(&id[..6])));
+        let folder =
+            std::env::temp_dir().join(format!("lockstep-{user}-{}", hex::encode(&id[..6])));
         let made = std::fs::DirBuilder::new().mode(0o700).create(&folder);
         if let Err(error) = made
             && error.kind() != io::ErrorKind::AlreadyExists
@@ -153,7 +155,7 @@ pub enum LogFormat {
 impl Default for Settings {
     fn default() -> Self {
         Self {
-            http_listen: SocketAddr::from(([127, 0, 0, 1], 26602)),
+            http_listen: SocketAddr::from(([127, 0, 0, 1], 26660)),
             heights_retained: 0,
             blocks_retained: 0,
             cache_bytes_max: 256 << 20,

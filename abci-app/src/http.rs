@@ -91,10 +91,7 @@ async fn readyz(State(health): State<Health>) -> (StatusCode, Json<Value>) {
     }
     let mut committed = health.app.committed();
     committed.mark_unchanged();
-    if tokio::time::timeout(SILENT_MAX, committed.changed())
-        .await
-        .is_err()
-    {
+    if tokio::time::timeout(SILENT_MAX, committed.changed()).await.is_err() {
         return not(format!("no block in 5 s, at height {}", health.app.info().height));
     }
     (StatusCode::OK, Json(json!({"ready": true, "height": health.app.info().height})))
@@ -104,21 +101,21 @@ async fn render(State(health): State<Health>) -> Result<String, (StatusCode, Str
     let app = health.app.clone();
     let sizes = tokio::task::spawn_blocking(move || app.store().sizes()).await;
     let sizes = sizes.map_err(|error| (StatusCode::INTERNAL_SERVER_ERROR, error.to_string()))?;
-    let sizes =
-        sizes.map_err(|fault| (StatusCode::INTERNAL_SERVER_ERROR, fault.to_string()))?;
-    metrics::gauge!(names::STATE_KEYS).set(sizes.keys as f64);
-    metrics::gauge!(names::TREE_BYTES).set(sizes.tree_bytes as f64);
+    let sizes = sizes.map_err(|fault| (StatusCode::INTERNAL_SERVER_ERROR, fault.to_string()))?;
+    let count = |number: usize| u64::try_from(number).unwrap_or(u64::MAX);
+    metrics::gauge!(names::STATE_KEYS).set(names::approximate(count(sizes.keys)));
+    metrics::gauge!(names::TREE_BYTES).set(names::approximate(count(sizes.tree_bytes)));
     for (family, bytes) in [
         ("state", sizes.state_file_bytes),
         ("history", sizes.history_file_bytes),
         ("changesets", sizes.changeset_file_bytes),
     ] {
-        metrics::gauge!(names::STORE_BYTES, "family" => family).set(bytes as f64);
+        metrics::gauge!(names::STORE_BYTES, "family" => family).set(names::approximate(bytes));
     }
     let up = |flag: &AtomicBool| f64::from(u8::from(flag.load(Ordering::Relaxed)));
     metrics::gauge!(names::COMETBFT_UP).set(up(&health.components.cometbft));
     metrics::gauge!(names::EXECUTOR_UP).set(up(&health.components.executor));
-    metrics::gauge!(names::HEIGHT).set(health.app.info().height as f64);
+    metrics::gauge!(names::HEIGHT).set(names::approximate(health.app.info().height));
     Ok(health.metrics.render())
 }
 

@@ -26,7 +26,7 @@ pub struct Metric {
 
 /// Last committed height.
 pub const HEIGHT: &str = "lockstep_height";
-/// Transactions that CheckTx looked at.
+/// Transactions that `CheckTx` looked at.
 pub const CHECKED: &str = "lockstep_checked_txs_total";
 /// Transactions of decided blocks.
 pub const TXS: &str = "lockstep_block_txs_total";
@@ -34,7 +34,7 @@ pub const TXS: &str = "lockstep_block_txs_total";
 pub const SIGNATURES: &str = "lockstep_signatures_total";
 /// Proposals that this node did not vote for.
 pub const PROPOSALS_REFUSED: &str = "lockstep_proposals_refused_total";
-/// Time of FinalizeBlock.
+/// Time of `FinalizeBlock`.
 pub const FINALIZE_SECONDS: &str = "lockstep_finalize_seconds";
 /// Time of Commit.
 pub const COMMIT_SECONDS: &str = "lockstep_commit_seconds";
@@ -74,6 +74,13 @@ pub const METRICS: &[Metric] = &[
     row(EXECUTOR_UP, Kind::Gauge, "1 while the executor runs."),
     row(EXECUTOR_STARTS, Kind::Counter, "How often the executor was started."),
 ];
+
+/// A number as metrics have them: exact up to 2^53.
+#[expect(clippy::cast_precision_loss, reason = "metrics are approximate")]
+#[must_use]
+pub fn approximate(value: u64) -> f64 {
+    value as f64
+}
 
 const SECONDS: &[f64] = &[0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1.0, 2.0, 5.0];
 const BYTES: &[f64] = &[0.0, 64.0, 128.0, 256.0, 512.0, 768.0, 1024.0];

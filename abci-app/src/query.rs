@@ -78,7 +78,12 @@ pub fn answer(
             });
         }
     };
-    Ok(Answer { height: at.height(), value: found.value, key: found.key.unwrap_or_default(), proof })
+    Ok(Answer {
+        height: at.height(),
+        value: found.value,
+        key: found.key.unwrap_or_default(),
+        proof,
+    })
 }
 
 fn no_height(error: HeightError) -> NoAnswer {

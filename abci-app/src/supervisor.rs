@@ -22,7 +22,7 @@ const EXECUTOR_STOP_MAX: Duration = Duration::from_secs(5);
 const BACKOFF_MIN: Duration = Duration::from_millis(500);
 const BACKOFF_MAX: Duration = Duration::from_secs(30);
 /// An executor that ran for so long starts again at once.
-const STEADY: Duration = Duration::from_secs(60);
+const STEADY: Duration = Duration::from_mins(1);
 
 /// What to run, and what tells it to stop.
 #[derive(Debug)]

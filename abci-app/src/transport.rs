@@ -202,8 +202,7 @@ fn answer_one<A: Application>(
     out: &mut Vec<u8>,
 ) -> Result<(), TransportError> {
     read_frame(reader, frame)?;
-    let no_request =
-        |reason: String| TransportError::NoRequest { bytes: frame.len(), reason };
+    let no_request = |reason: String| TransportError::NoRequest { bytes: frame.len(), reason };
     let request = Request::decode(frame.as_slice()).map_err(|e| no_request(e.to_string()))?;
     let value = request.value.ok_or_else(|| no_request("it asks nothing".to_owned()))?;
     let flush = matches!(value, request::Value::Flush(_));

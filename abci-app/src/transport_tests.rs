@@ -12,7 +12,7 @@ use tendermint_proto::v0_38::abci::{
 
 use super::*;
 
-/// Answers CheckTx with the length and panics on an empty query.
+/// Answers `CheckTx` with the length and panics on an empty query.
 #[derive(Clone)]
 struct Lengths;
 
@@ -54,7 +54,7 @@ fn four_connections_are_answered_in_order_over_a_private_socket() {
     let server = Server::bind_unix(&path, Lengths).unwrap();
     assert_eq!(fs::metadata(&path).unwrap().permissions().mode() & 0o777, 0o600);
     let (ended, ends) = mpsc::channel();
-    thread::spawn(move || server.serve(move |end| ended.send(end).unwrap()));
+    thread::spawn(move || server.serve(move |end| drop(ended.send(end))));
 
     let mut streams: Vec<_> = (0..4).map(|_| UnixStream::connect(&path).unwrap()).collect();
     for (index, stream) in streams.iter_mut().enumerate() {
@@ -91,7 +91,7 @@ fn a_call_over_tcp_does_not_wait_for_nagle() {
 fn the_application_also_runs_under_the_crates_own_server() {
     let server = tendermint_abci::ServerBuilder::default().bind("127.0.0.1:0", Lengths).unwrap();
     let address = server.local_addr();
-    thread::spawn(move || server.listen());
+    thread::spawn(move || server.listen().map_err(|error| error.to_string()));
     time_round_trips(TcpStream::connect(address).unwrap(), Duration::from_secs(1));
 }
 

@@ -1,4 +1,4 @@
-//! Each signature is checked once: verdicts of CheckTx are remembered until the block comes.
+//! Each signature is checked once: verdicts of `CheckTx` are remembered until the block comes.
 
 use lockstep_chain::context;
 use lockstep_chain::envelope::{Envelope, K256, Verifier};
@@ -67,6 +67,8 @@ impl Verdicts {
 
 #[cfg(test)]
 mod tests {
+    use k256::ecdsa::signature::hazmat::PrehashSigner as _;
+
     use super::*;
 
     #[test]
@@ -75,7 +77,6 @@ mod tests {
         let key = k256::ecdsa::SigningKey::from_slice(&[7; 32]).unwrap();
         let public = lockstep_chain::envelope::public_key_of(&key);
         let digest = [9; 32];
-        use k256::ecdsa::signature::hazmat::PrehashSigner as _;
         let signature: k256::ecdsa::Signature = key.sign_prehash(&digest).unwrap();
         let right: [u8; 64] = signature.normalize_s().to_bytes().into();
         for _ in 0..2 {

@@ -256,17 +256,19 @@ fn create(program: &Path, folder: &Path, state: &State) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// CometBFT's genesis file with ours inside.
-fn genesis(folder: &Path, state: &State) -> anyhow::Result<Value> {
+/// What a devnet begins with, for validators with these consensus keys.
+///
+/// # Errors
+/// Where the built-in parameters do not parse, which a test excludes.
+pub fn app_state(consensus_keys: &[[u8; 32]]) -> anyhow::Result<Genesis> {
     let mut params: Params = serde_json::from_str(PARAMS).context("genesis/devnet-params.json")?;
     let mut people = accounts::people()?;
     let council = people.iter().find(|named| named.role == "council").context("a council")?;
     params.treasury = council.bytes.to_vec();
     let mut validators = Vec::new();
-    for node in 0..state.validators {
+    for (node, key) in consensus_keys.iter().enumerate() {
         let operator = accounts::operator(node)?;
         let executor = accounts::executor(node)?;
-        let key = cometbft::consensus_key(&node_home(folder, node)?)?;
         validators.push(GenesisValidator {
             operator: address::operator(&operator.bytes),
             consensus_key: hex::encode(key),
@@ -284,6 +286,16 @@ fn genesis(folder: &Path, state: &State) -> anyhow::Result<Value> {
             roles: vec![named.role.to_owned()],
         })
         .collect();
+    Ok(Genesis { params, accounts, validators })
+}
+
+/// CometBFT's genesis file with ours inside.
+fn genesis(folder: &Path, state: &State) -> anyhow::Result<Value> {
+    let keys: anyhow::Result<Vec<_>> = (0..state.validators)
+        .map(|node| cometbft::consensus_key(&node_home(folder, node)?))
+        .collect();
+    let app_state = app_state(&keys?)?;
+    let params = &app_state.params;
     let first = std::fs::read_to_string(node_home(folder, 0)?.genesis())?;
     let first: Value = serde_json::from_str(&first)?;
     Ok(json!({
@@ -303,8 +315,18 @@ fn genesis(folder: &Path, state: &State) -> anyhow::Result<Value> {
         },
         "validators": [],
         "app_hash": "",
-        "app_state": Genesis { params, accounts, validators },
+        "app_state": app_state,
     }))
+}
+
+/// What a devnet sets in `executor.toml`.
+#[derive(Serialize)]
+struct Executor {
+    node_socket: &'static str,
+    listen: String,
+    peers: Vec<String>,
+    threads: usize,
+    fault: Vec<toml::Table>,
 }
 
 /// Writes `executor.toml` of every node: its port, its peers, its planned misbehaviour.
@@ -321,19 +343,14 @@ fn plan_faults(folder: &Path, state: &State, faults: &[FaultArgument]) -> anyhow
             .map(|fault| {
                 let (by, number) = (fault.by, fault.number);
                 toml::Table::from_iter([
-                    (by.to_owned(), toml::Value::Integer(i64::try_from(number).unwrap_or(i64::MAX))),
+                    (
+                        by.to_owned(),
+                        toml::Value::Integer(i64::try_from(number).unwrap_or(i64::MAX)),
+                    ),
                     ("kind".to_owned(), toml::Value::String(fault.kind.clone())),
                 ])
             })
             .collect();
-        #[derive(Serialize)]
-        struct Executor {
-            node_socket: &'static str,
-            listen: String,
-            peers: Vec<String>,
-            threads: usize,
-            fault: Vec<toml::Table>,
-        }
         let executor = Executor {
             node_socket: "../executor.sock",
             listen: state.blobs(node)?.to_string(),
@@ -467,11 +484,12 @@ mod tests {
     }
 
     #[test]
-    fn the_built_in_rules_are_valid_for_every_number_of_validators() {
-        let mut params: Params = serde_json::from_str(PARAMS).unwrap();
-        let people = accounts::people().unwrap();
-        params.treasury = people[6].bytes.to_vec();
-        assert_eq!(people[6].role, "council");
-        assert!(params.commit_window_ms >= 30_000, "a validator must have time to restart");
+    fn a_devnet_of_any_size_begins_with_a_valid_genesis() {
+        for validators in [1, 4, accounts::VALIDATORS_MAX] {
+            let keys: Vec<_> = (0..validators).map(|i| [u8::try_from(i).unwrap(); 32]).collect();
+            let genesis = app_state(&keys).unwrap();
+            genesis.check().unwrap();
+            assert!(genesis.params.commit_window_ms >= 30_000, "time for a restart");
+        }
     }
 }

@@ -93,7 +93,10 @@ pub fn run(arguments: &Init) -> anyhow::Result<()> {
     let key = hex::encode(cometbft::consensus_key(&home)?);
     let executor = executor_address(&home)?;
     println!("home           {}", home.path().display());
-    println!("node id        {node}   (others reach this node as {node}@HOST:{})", arguments.p2p.port());
+    println!(
+        "node id        {node}   (others reach this node as {node}@HOST:{})",
+        arguments.p2p.port()
+    );
     println!("consensus key  {key}");
     println!("executor       {executor}");
     if arguments.genesis.is_none() {
@@ -163,7 +166,8 @@ pub fn executor_address(home: &Home) -> anyhow::Result<String> {
     let path = home.executor().join("executor.key");
     let text = std::fs::read_to_string(&path)
         .with_context(|| format!("cannot read {}", path.display()))?;
-    let bytes = hex::decode(text.trim()).with_context(|| format!("{} is no hex", path.display()))?;
+    let bytes =
+        hex::decode(text.trim()).with_context(|| format!("{} is no hex", path.display()))?;
     let key = SigningKey::from_slice(&bytes)
         .with_context(|| format!("{} holds no secp256k1 key", path.display()))?;
     Ok(address::account(&address::from_public_key(&public_key_of(&key))))
@@ -171,8 +175,8 @@ pub fn executor_address(home: &Home) -> anyhow::Result<String> {
 
 /// Reads a genesis file and checks everything that can be wrong with it.
 fn read_genesis(path: &Path, chain_id: &str) -> anyhow::Result<String> {
-    let text = std::fs::read_to_string(path)
-        .with_context(|| format!("cannot read {}", path.display()))?;
+    let text =
+        std::fs::read_to_string(path).with_context(|| format!("cannot read {}", path.display()))?;
     check_genesis(&text, chain_id).with_context(|| format!("in {}", path.display()))?;
     Ok(text)
 }

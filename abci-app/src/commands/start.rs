@@ -146,11 +146,7 @@ fn check_ports(home: &Home, settings: &Settings) -> anyhow::Result<cometbft::Add
     Ok(addresses)
 }
 
-fn serve_abci(
-    socket: &std::path::Path,
-    app: &App,
-    ended: &Arc<AtomicBool>,
-) -> anyhow::Result<()> {
+fn serve_abci(socket: &std::path::Path, app: &App, ended: &Arc<AtomicBool>) -> anyhow::Result<()> {
     let server = Server::bind_unix(socket, app.clone())
         .with_context(|| format!("cannot bind {}", socket.display()))?;
     let ended = Arc::clone(ended);

@@ -9,6 +9,7 @@ use serde_json::{Value, json};
 use crate::cometbft;
 use crate::exit;
 use crate::home::{Home, Settings};
+use crate::metrics::approximate;
 use crate::rpc::{Rpc, number, text};
 
 /// Looks are so far apart, and go on for so long, or until the height has moved twice.
@@ -70,7 +71,7 @@ async fn look(home: &Home, settings: &Settings, rpc: &Rpc) -> Value {
     let now = number(&second["sync_info"], "latest_block_height");
     let net = rpc.call("net_info", json!({})).await.unwrap_or_default();
     let peers = number(&net, "n_peers");
-    let speed = now.saturating_sub(height) as f64 / start.elapsed().as_secs_f64();
+    let speed = approximate(now.saturating_sub(height)) / start.elapsed().as_secs_f64();
     let moves = now > height;
     let reason = reason(rpc, catching_up, speed, peers, moves).await;
     json!({
@@ -96,7 +97,7 @@ async fn reason(rpc: &Rpc, catching_up: bool, speed: f64, peers: u64, moves: boo
             Some((target, now)) if target > now => format!(
                 "catching up: {} blocks behind, about {:.0} s at this speed",
                 target - now,
-                (target - now) as f64 / speed
+                approximate(target - now) / speed
             ),
             _ => "catching up".to_owned(),
         };
@@ -126,7 +127,8 @@ async fn best_height(rpc: &Rpc) -> Option<(u64, u64)> {
     let state = rpc.call("dump_consensus_state", json!({})).await.ok()?;
     let own = number(&state["round_state"], "height");
     let peers = state["peers"].as_array()?;
-    let best = peers.iter().map(|peer| number(&peer["peer_state"]["round_state"], "height")).max()?;
+    let best =
+        peers.iter().map(|peer| number(&peer["peer_state"]["round_state"], "height")).max()?;
     Some((best, own))
 }
 
@@ -146,7 +148,7 @@ async fn executor(home: &Home, settings: &Settings) -> Value {
     match client.get(format!("http://{listen}/healthz")).send().await {
         Ok(answer) => {
             let body = answer.text().await.unwrap_or_default();
-            serde_json::from_str(&body).unwrap_or(Value::String(body))
+            serde_json::from_str(&body).unwrap_or_else(|_| json!(body.trim()))
         }
         Err(_) => json!(format!("down: nothing answers at {listen}")),
     }

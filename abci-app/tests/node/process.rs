@@ -1,11 +1,9 @@
 //! A node as its processes: real CometBFT, real disk, `kill -9`.
 
-mod node_support;
-
 use std::os::unix::fs::PermissionsExt as _;
 use std::time::Duration;
 
-use node_support::{Network, eventually, lockstepd, run, runs, signal, words};
+use crate::support::{Network, eventually, lockstepd, run, runs, signal, words};
 use rustix::process::Signal;
 use serde_json::json;
 

@@ -1,7 +1,6 @@
 //! Transactions and queries through real CometBFT, and the socket of the executor.
 
-mod node_support;
-
+use crate::support::{Network, eventually};
 use k256::ecdsa::SigningKey;
 use lockstep_chain::address;
 use lockstep_chain::envelope::{Unsigned, any, coin};
@@ -14,7 +13,6 @@ use lockstep_proto::lockstep::block::v1::{Commitment, VoteExtension};
 use lockstep_proto::lockstep::job::v1::QueryDutiesResponse;
 use lockstep_proto::lockstep::member::v1::{Account, QueryAccountRequest};
 use lockstep_proto::lockstep::model::v1::QueryModelRequest;
-use node_support::{Network, eventually};
 use prost::Message as _;
 use serde_json::{Value, json};
 

@@ -10,26 +10,26 @@ use lockstep_node::rpc::{Rpc, number, text};
 use serde_json::{Value, json};
 
 /// Blocks come about three times a second; a busy machine is slower.
-pub const PATIENCE: Duration = Duration::from_secs(90);
+pub(crate) const PATIENCE: Duration = Duration::from_secs(90);
 
 /// The program under test.
-pub fn lockstepd() -> Command {
+pub(crate) fn lockstepd() -> Command {
     Command::new(env!("CARGO_BIN_EXE_lockstepd"))
 }
 
 /// Runs a command to its end.
-pub fn run(arguments: &[&str]) -> Output {
+pub(crate) fn run(arguments: &[&str]) -> Output {
     lockstepd().args(arguments).stdin(Stdio::null()).output().unwrap()
 }
 
 /// Both streams of a command, for messages.
-pub fn words(output: &Output) -> String {
+pub(crate) fn words(output: &Output) -> String {
     let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
     text(&output.stdout) + &text(&output.stderr)
 }
 
 /// The first of ten ports that nobody uses.
-pub fn free_ports() -> u16 {
+pub(crate) fn free_ports() -> u16 {
     static NEXT: AtomicU16 = AtomicU16::new(0);
     let own = u16::try_from(std::process::id() % 200).unwrap() * 100;
     loop {
@@ -42,22 +42,21 @@ pub fn free_ports() -> u16 {
 }
 
 /// A network of one validator in a folder.
-pub struct Network {
-    pub home: PathBuf,
-    pub base_port: u16,
+pub(crate) struct Network {
+    pub(crate) home: PathBuf,
+    pub(crate) base_port: u16,
     runtime: tokio::runtime::Runtime,
     rpc: Rpc,
 }
 
 impl Network {
     /// Makes the folder; starts nothing.
-    pub fn new(folder: &Path) -> Self {
+    pub(crate) fn new(folder: &Path) -> Self {
         let base_port = free_ports();
         let port = base_port.to_string();
         let arguments =
             ["devnet", "--validators", "1", "--init-only", "--no-executor", "--base-port", &port];
-        let output =
-            lockstepd().args(arguments).arg("--home").arg(folder).output().unwrap();
+        let output = lockstepd().args(arguments).arg("--home").arg(folder).output().unwrap();
         assert!(output.status.success(), "{}", words(&output));
         let rpc = Rpc::new(([127, 0, 0, 1], base_port + 1).into()).unwrap();
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
@@ -65,7 +64,7 @@ impl Network {
     }
 
     /// Starts the node.
-    pub fn start(&self) -> Node {
+    pub(crate) fn start(&self) -> Node {
         let log = std::fs::File::create(self.home.join("test.log")).unwrap();
         let process = lockstepd()
             .args(["start", "--no-executor", "--home"])
@@ -79,30 +78,30 @@ impl Network {
     }
 
     /// A call of CometBFT's RPC.
-    pub fn call(&self, method: &str, params: Value) -> anyhow::Result<Value> {
+    pub(crate) fn call(&self, method: &str, params: Value) -> anyhow::Result<Value> {
         self.runtime.block_on(self.rpc.call(method, params))
     }
 
     /// Asks the application.
-    pub fn query(&self, path: &str, data: &[u8]) -> Vec<u8> {
+    pub(crate) fn query(&self, path: &str, data: &[u8]) -> Vec<u8> {
         let answer = self.runtime.block_on(self.rpc.query(path, data)).unwrap();
         assert_eq!(answer.code, 0, "{path}: {}", answer.log);
         answer.value
     }
 
     /// Gives a transaction to the mempool.
-    pub fn broadcast(&self, tx: &[u8]) -> lockstep_node::rpc::Sent {
+    pub(crate) fn broadcast(&self, tx: &[u8]) -> lockstep_node::rpc::Sent {
         self.runtime.block_on(self.rpc.broadcast(tx)).unwrap()
     }
 
     /// The last height; 0 while nobody answers.
-    pub fn height(&self) -> u64 {
+    pub(crate) fn height(&self) -> u64 {
         let status = self.call("status", json!({}));
         status.map_or(0, |status| number(&status["sync_info"], "latest_block_height"))
     }
 
     /// Waits for a height.
-    pub fn wait_for(&self, node: &mut Node, height: u64) -> u64 {
+    pub(crate) fn wait_for(&self, node: &mut Node, height: u64) -> u64 {
         let deadline = Instant::now() + PATIENCE;
         loop {
             let now = self.height();
@@ -117,37 +116,37 @@ impl Network {
     }
 
     /// The app hash in the header of a height, which is that after the height before.
-    pub fn app_hash_in_header(&self, height: u64) -> String {
+    pub(crate) fn app_hash_in_header(&self, height: u64) -> String {
         let block = self.call("block", json!({"height": height.to_string()})).unwrap();
         text(&block["block"]["header"], "app_hash")
     }
 
     /// Process ids of the running node.
-    pub fn ids(&self) -> Value {
+    pub(crate) fn ids(&self) -> Value {
         serde_json::from_slice(&std::fs::read(self.home.join("run.json")).unwrap()).unwrap()
     }
 }
 
 /// A running node; killed when it is dropped.
-pub struct Node {
-    pub process: Child,
+pub(crate) struct Node {
+    pub(crate) process: Child,
     log: PathBuf,
 }
 
 impl Node {
     /// What it wrote.
-    pub fn log(&self) -> String {
+    pub(crate) fn log(&self) -> String {
         std::fs::read_to_string(&self.log).unwrap_or_default()
     }
 
     /// As `kill -9`.
-    pub fn kill(&mut self) {
+    pub(crate) fn kill(&mut self) {
         self.process.kill().unwrap();
         self.process.wait().unwrap();
     }
 
     /// As ctrl-c; the exit code.
-    pub fn stop(&mut self) -> Option<i32> {
+    pub(crate) fn stop(&mut self) -> Option<i32> {
         signal(self.process.id(), rustix::process::Signal::INT);
         self.process.wait().unwrap().code()
     }
@@ -161,19 +160,19 @@ impl Drop for Node {
 }
 
 /// Sends a signal.
-pub fn signal(process: u32, signal: rustix::process::Signal) {
+pub(crate) fn signal(process: u32, signal: rustix::process::Signal) {
     let pid = rustix::process::Pid::from_raw(i32::try_from(process).unwrap()).unwrap();
     rustix::process::kill_process(pid, signal).unwrap();
 }
 
 /// Whether a process runs, zombies aside.
-pub fn runs(process: u64) -> bool {
+pub(crate) fn runs(process: u64) -> bool {
     std::fs::read_to_string(format!("/proc/{process}/stat"))
         .is_ok_and(|stat| !stat.rsplit(')').next().unwrap_or_default().starts_with(" Z"))
 }
 
 /// Waits until something holds.
-pub fn eventually(what: &str, mut holds: impl FnMut() -> bool) {
+pub(crate) fn eventually(what: &str, mut holds: impl FnMut() -> bool) {
     let deadline = Instant::now() + PATIENCE;
     while !holds() {
         assert!(Instant::now() < deadline, "{what}: not within {PATIENCE:?}");
