@@ -75,10 +75,11 @@ fn candidates(ctx: &Context<'_, '_>, job: &Job) -> Result<Vec<(Address, u64)>, F
     let turn = job.id.checked_rem(count).and_then(|turn| usize::try_from(turn).ok());
     holders.rotate_left(turn.unwrap_or(0));
     holders.retain(|(operator, _)| !super::present(job).any(|m| m.validator == operator));
-    let (seen, fresh): (Vec<_>, Vec<_>) = holders
+    let (seen, mut fresh): (Vec<_>, Vec<_>) = holders
         .into_iter()
         .partition(|(operator, _)| job.members.iter().any(|m| m.validator == operator));
-    Ok(if fresh.is_empty() { seen } else { fresh })
+    fresh.extend(seen);
+    Ok(fresh)
 }
 
 fn asked(operator: &Address, power: u64, attempt: u32) -> Member {
