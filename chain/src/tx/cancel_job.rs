@@ -1,8 +1,6 @@
 //! `MsgCancelJob`: takes a job back. Only its poster may, and only before the first commitment.
 
-use lockstep_proto::lockstep::job::v1::{
-    JobState, MemberState, MsgCancelJob, MsgCancelJobResponse,
-};
+use lockstep_proto::lockstep::job::v1::{JobState, MsgCancelJob, MsgCancelJobResponse};
 use lockstep_proto::lockstep::member::v1::Role;
 
 use super::{Action, Kind, decode};
@@ -50,7 +48,7 @@ impl Action for CancelJob {
             return Err(NOT_POSTER.into());
         }
         let untouched = matches!(job.state(), JobState::AwaitingInput | JobState::Posted)
-            && job.members.iter().all(|member| member.state() == MemberState::Asked);
+            && job.members.iter().all(|member| member.committed_height == 0);
         if !untouched {
             return Err(TOO_LATE.into());
         }
