@@ -1,12 +1,14 @@
 //! Verdicts: recorded at once, executed some heights later, each exactly once.
 
-use lockstep_proto::lockstep::staking::v1::{Offence, Slash};
+use alloc::vec::Vec;
+
+use lockstep_proto::lockstep::staking::v1::{Offence, Slash, Unbonding};
 
 use crate::address;
 use crate::bank::{address_of, burn};
 use crate::block::Evidence;
 use crate::context::{Context, add, basis_points, take};
-use crate::error::TxError;
+use crate::error::{Fault, TxError};
 use crate::event::Event;
 use crate::limits::DUE_PER_BLOCK_MAX;
 use crate::state::tables::{
@@ -114,6 +116,22 @@ pub fn execute(ctx: &mut Context<'_, '_>) -> Result<(), TxError> {
     Ok(())
 }
 
+/// The verdicts that wait for their execution.
+///
+/// # Errors
+/// Only a failing store.
+pub fn pending(ctx: &Context<'_, '_>) -> Result<Vec<Slash>, Fault> {
+    let due = SLASHES_DUE.scan(ctx.state, &(), usize::MAX)?;
+    due.into_iter().map(|(_, id)| SLASHES.must(ctx.state, &id)).collect()
+}
+
+/// Whether a verdict takes its part of an unbonding, too: stake that left before the infraction is
+/// free.
+#[must_use]
+pub fn is_liable(unbonding: &Unbonding, slash: &Slash) -> bool {
+    unbonding.validator == slash.validator && unbonding.created_height >= slash.infraction_height
+}
+
 /// Takes the fraction from the bonded stake and from everything unbonded since the infraction.
 fn take_stake(
     ctx: &mut Context<'_, '_>,
@@ -130,7 +148,7 @@ fn take_stake(
     // owners paid to make them.
     for ((_, id), _) in UNBONDINGS_OF.scan(ctx.state, operator, usize::MAX)? {
         let mut entry = UNBONDINGS.must(ctx.state, &id)?;
-        if entry.created_height < slash.infraction_height {
+        if !is_liable(&entry, slash) {
             continue;
         }
         let amount = basis_points(entry.amount, slash.fraction_bps);
@@ -157,11 +175,15 @@ pub fn evidence(ctx: &mut Context<'_, '_>, evidence: &Evidence) -> Result<(), Tx
         return Ok(());
     };
     let operator = address_of(&operator)?;
-    let validator = VALIDATORS.must(ctx.state, &operator)?;
+    let mut validator = VALIDATORS.must(ctx.state, &operator)?;
     if validator.tombstoned || EVIDENCE.has(ctx.state, &key)? {
         return Ok(());
     }
     EVIDENCE.put(ctx.state, &key, &ctx.tip.height);
+    // Out at once, before its stake is taken: a key that runs twice signs twice at every height, and
+    // that is one offence.
+    validator.tombstoned = true;
+    VALIDATORS.put(ctx.state, &operator, &validator);
     let finding = Finding {
         operator,
         offence: Offence::Equivocation,

@@ -1,5 +1,6 @@
 //! Stake on its way back. It stays slashable until time AND heights have passed AND no job is open
-//! to which the validator committed before: after a long halt, time alone would let it go.
+//! to which the validator committed before AND no verdict waits that takes its part of it: after a
+//! long halt, time alone would let it go.
 
 use lockstep_proto::lockstep::staking::v1::{Unbonding, Validator};
 
@@ -8,6 +9,7 @@ use crate::context::{Context, add, take};
 use crate::error::{Fault, OVERFLOW, TxError};
 use crate::event::Event;
 use crate::limits::DUE_PER_BLOCK_MAX;
+use crate::staking::slashing;
 use crate::state::tables::{Address, COMMITMENTS, UNBONDINGS, UNBONDINGS_DUE, UNBONDINGS_OF};
 use crate::{address, staking};
 
@@ -51,6 +53,7 @@ pub fn enqueue(
 /// Only a fault.
 pub fn mature(ctx: &mut Context<'_, '_>) -> Result<(), TxError> {
     let due = UNBONDINGS_DUE.scan(ctx.state, &(), DUE_PER_BLOCK_MAX)?;
+    let verdicts = slashing::pending(ctx)?;
     for ((height, id), _) in due {
         if height > ctx.tip.height {
             break;
@@ -58,7 +61,9 @@ pub fn mature(ctx: &mut Context<'_, '_>) -> Result<(), TxError> {
         UNBONDINGS_DUE.delete(ctx.state, &(height, id));
         let unbonding = UNBONDINGS.must(ctx.state, &id)?;
         let operator = address_of(&unbonding.validator)?;
-        if unbonding.mature_time_ms > ctx.tip.time_ms || bound(ctx, &operator, &unbonding)? {
+        let locked = verdicts.iter().any(|slash| slashing::is_liable(&unbonding, slash));
+        let early = unbonding.mature_time_ms > ctx.tip.time_ms;
+        if early || locked || bound(ctx, &operator, &unbonding)? {
             let again = ctx.tip.height.checked_add(1).ok_or(Fault::Invariant("height"))?;
             UNBONDINGS_DUE.put(ctx.state, &(again, id), &id);
             continue;
