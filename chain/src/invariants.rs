@@ -1,12 +1,13 @@
 //! What must hold after every block, at any height. Slow on purpose: it reads everything.
 
-use alloc::collections::BTreeSet;
+use alloc::collections::{BTreeMap, BTreeSet};
 use alloc::format;
 use alloc::string::String;
 use alloc::vec::Vec;
 
 use crate::error::Fault;
 use crate::job::{is_terminal, posting};
+use crate::limits::POWER_UNIT;
 use crate::model::lineage::WEIGHTS;
 use crate::staking::power;
 use crate::state::StateRead;
@@ -66,7 +67,10 @@ fn money(state: &dyn StateRead, broken: &mut Vec<String>) -> Result<(), Fault> {
 /// Shares add up, powers follow from stakes, consensus keys are unique, each slash has an offence.
 fn stake(state: &dyn StateRead, broken: &mut Vec<String>) -> Result<(), Fault> {
     let mut keys = BTreeSet::new();
-    for (operator, validator) in power::all(state)? {
+    let validators = power::all(state)?;
+    // CometBFT cannot go on without a validator: where nobody else is left, the removed ones stay.
+    let replaceable = validators.iter().any(|(_, v)| !v.tombstoned && v.tokens >= POWER_UNIT);
+    for (operator, validator) in validators {
         let name = crate::address::operator(&operator);
         let delegations = DELEGATIONS.scan(state, &operator, usize::MAX)?;
         let shares: u128 = delegations.iter().map(|(_, d)| u128::from(d.shares)).sum();
@@ -74,19 +78,20 @@ fn stake(state: &dyn StateRead, broken: &mut Vec<String>) -> Result<(), Fault> {
         if !keys.insert(validator.consensus_key.clone()) {
             broken.push(format!("the consensus key of {name} is used twice"));
         }
-        if validator.tombstoned && validator.power > 0 {
-            let (others, _) = power::bonded(state)?;
-            if others.len() > 1 {
-                broken.push(format!("{name} was removed and has power"));
-            }
+        if validator.tombstoned && validator.power > 0 && replaceable {
+            broken.push(format!("{name} was removed and has power"));
         }
     }
-    let mut slashed = BTreeSet::new();
+    let mut slashed: BTreeMap<(Vec<u8>, u64, i32), u32> = BTreeMap::new();
     for (id, slash) in SLASHES.scan(state, &(), usize::MAX)? {
         if slash.job == 0 && slash.infraction_height == 0 {
             broken.push(format!("slash {id} has no offence"));
         }
-        if slash.job != 0 && !slashed.insert((slash.validator.clone(), slash.job, slash.offence)) {
+        // A validator can do the same again in a later attempt at the same job.
+        let attempts = JOBS.get(state, &slash.job)?.map_or(u32::MAX, |job| job.attempt);
+        let times = slashed.entry((slash.validator, slash.job, slash.offence)).or_default();
+        *times = times.saturating_add(1);
+        if *times > attempts {
             broken.push(format!("slash {id} takes twice for one offence"));
         }
     }
