@@ -156,11 +156,13 @@ impl Genesis {
         }
         let mut keys = BTreeSet::new();
         let mut operators = BTreeSet::new();
+        let mut executors = BTreeSet::new();
         for validator in &self.validators {
             count(validator.stake, &validator.operator)?;
             let (operator, key) = self.check_validator(validator, &seen)?;
-            if !operators.insert(operator) || !keys.insert(key) {
-                let hint = "each validator needs its own operator and consensus key";
+            let new_executor = executors.insert(&validator.executor);
+            if !operators.insert(operator) || !keys.insert(key) || !new_executor {
+                let hint = "each validator needs its own operator, executor and consensus key";
                 return Err(wrong("a validator twice", &validator.operator, hint));
             }
         }
