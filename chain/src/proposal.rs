@@ -62,7 +62,7 @@ pub fn prepare(
     commit: Option<ExtendedCommit>,
     txs: &[Vec<u8>],
 ) -> Result<Vec<Vec<u8>>, Fault> {
-    let injected = injected(state, height, commit)?;
+    let injected = injected(state, height, bytes_max, commit)?;
     let mut room = bytes_max.saturating_sub(size(&injected));
     let params = context::params(state)?;
     let mut gas = params.tx_gas_max.saturating_mul(BLOCK_GAS_FACTOR);
@@ -97,16 +97,18 @@ fn size(bytes: &[u8]) -> u64 {
 fn injected(
     state: &dyn StateRead,
     height: u64,
+    bytes_max: u64,
     commit: Option<ExtendedCommit>,
 ) -> Result<Vec<u8>, Fault> {
     if let Some(mut commit) = commit {
-        commit.votes.sort_by(|a, b| a.validator_address.cmp(&b.validator_address));
-        commit.votes.dedup_by(|a, b| a.validator_address == b.validator_address);
         let chain = Signed::of(state, height, commit.round)?;
         commit.votes.retain(|vote| chain.check(vote).is_ok());
+        commit.votes.sort_by(|a, b| a.validator_address.cmp(&b.validator_address));
+        commit.votes.dedup_by(|a, b| a.validator_address == b.validator_address);
         commit.empty = false;
-        if check(state, height, &commit)?.is_ok() {
-            return Ok(commit.encode_to_vec());
+        let bytes = commit.encode_to_vec();
+        if size(&bytes) <= bytes_max && check(state, height, &commit)?.is_ok() {
+            return Ok(bytes);
         }
     }
     Ok(ExtendedCommit { empty: true, ..ExtendedCommit::default() }.encode_to_vec())
