@@ -77,15 +77,16 @@ pub fn execute(
 
     let mut effects = Overlay::new(&pending);
     let mut ctx = Context::new(&mut effects, params, tip);
-    let result = messages(&mut ctx, &envelope);
+    let allowed = match mode {
+        Mode::Simulate => Some(u64::MAX),
+        Mode::Check(_) | Mode::Deliver(_) => envelope.gas_limit.checked_sub(spent),
+    };
+    let result = match allowed {
+        Some(allowed) => messages(&mut ctx, &envelope, allowed),
+        None => Err(OUT_OF_GAS.into()),
+    };
     let events = core::mem::take(&mut ctx.events);
     let gas_used = spent.saturating_add(effects.gas());
-    let result = match result {
-        Ok(_) if gas_used > envelope.gas_limit && !matches!(mode, Mode::Simulate) => {
-            Err(TxError::Reject(OUT_OF_GAS))
-        }
-        result => result,
-    };
     let mut outcome =
         TxOutcome { gas_wanted: envelope.gas_limit, gas_used, ..TxOutcome::default() };
     match result {
@@ -221,11 +222,18 @@ fn once(ctx: &mut Context<'_, '_>, until_ms: u64, digest: [u8; 32]) -> Result<()
     Ok(())
 }
 
-/// Applies every message; returns the encoded answers.
-fn messages(ctx: &mut Context<'_, '_>, envelope: &Envelope) -> Result<Vec<u8>, TxError> {
+/// Applies every message, as long as there is gas; returns the encoded answers.
+fn messages(
+    ctx: &mut Context<'_, '_>,
+    envelope: &Envelope,
+    gas_max: u64,
+) -> Result<Vec<u8>, TxError> {
     let mut data = TxMsgData::default();
     for action in &envelope.actions {
         action.apply(ctx)?;
+        if ctx.state.gas() > gas_max {
+            return Err(OUT_OF_GAS.into());
+        }
         data.msg_responses.extend(ctx.response.take());
     }
     Ok(data.encode_to_vec())
