@@ -6,7 +6,7 @@
 
 use alloc::vec::Vec;
 
-use lockstep_proto::lockstep::block::v1::{ExtendedCommit, VoteExtension};
+use lockstep_proto::lockstep::block::v1::{Commitment, ExtendedCommit, Reveal, VoteExtension};
 use lockstep_proto::lockstep::job::v1::{JobState, MemberState};
 use prost::Message as _;
 
@@ -28,12 +28,17 @@ pub fn decode(bytes: &[u8]) -> Option<VoteExtension> {
         return None;
     }
     let extension: VoteExtension = canonical(bytes).ok()?;
-    let fine = extension.commitments.iter().all(|item| item.commitment.len() == 32)
-        && extension
-            .reveals
-            .iter()
-            .all(|item| item.salt.len() == 32 && item.result_root.len() == 32);
+    let fine =
+        extension.commitments.iter().all(is_commitment) && extension.reveals.iter().all(is_reveal);
     fine.then_some(extension)
+}
+
+fn is_commitment(item: &Commitment) -> bool {
+    item.commitment.len() == 32
+}
+
+fn is_reveal(item: &Reveal) -> bool {
+    item.salt.len() == 32 && item.result_root.len() == 32
 }
 
 /// Whether another validator's extension may be voted for. Needs no state, so that every validator
@@ -54,7 +59,7 @@ pub fn extend(
     offers: &VoteExtension,
 ) -> Result<Vec<u8>, Fault> {
     let mut picked = VoteExtension::default();
-    for item in &offers.reveals {
+    for item in offers.reveals.iter().filter(|item| is_reveal(item)) {
         if asked(state, operator, item.job, item.attempt, MemberState::Committed)? {
             picked.reveals.push(item.clone());
             if picked.encoded_len() > EXTENSION_BYTES_MAX {
@@ -63,7 +68,7 @@ pub fn extend(
             }
         }
     }
-    for item in &offers.commitments {
+    for item in offers.commitments.iter().filter(|item| is_commitment(item)) {
         if asked(state, operator, item.job, item.attempt, MemberState::Asked)? {
             picked.commitments.push(item.clone());
             if picked.encoded_len() > EXTENSION_BYTES_MAX {
