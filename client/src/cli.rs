@@ -26,10 +26,22 @@ pub(crate) struct Cli {
 #[derive(Debug, Clone, Args)]
 pub(crate) struct Globals {
     /// The node's RPC address.
-    #[arg(long, global = true, env = "LOCKSTEP_NODE", default_value = "http://127.0.0.1:26657")]
+    #[arg(
+        long,
+        global = true,
+        env = "LOCKSTEP_NODE",
+        hide_env_values = true,
+        default_value = "http://127.0.0.1:26657"
+    )]
     pub(crate) node: String,
     /// The blob service of an executor, for artefacts, large inputs and tokenizers.
-    #[arg(long, global = true, env = "LOCKSTEP_BLOBS", default_value = "http://127.0.0.1:26690")]
+    #[arg(
+        long,
+        global = true,
+        env = "LOCKSTEP_BLOBS",
+        hide_env_values = true,
+        default_value = "http://127.0.0.1:26690"
+    )]
     pub(crate) blobs: String,
     /// Folder of keys and caches; `~/.lockstep` unless told.
     #[arg(long, global = true, env = "LOCKSTEP_HOME", hide_env_values = true)]
@@ -50,7 +62,7 @@ impl Globals {
 #[derive(Debug, Clone, Args)]
 pub(crate) struct Signing {
     /// The key that signs: a name from `lockstep keys list`, or a devnet's account such as `dev0`.
-    #[arg(long, env = "LOCKSTEP_FROM")]
+    #[arg(long, env = "LOCKSTEP_FROM", hide_env_values = true)]
     pub(crate) from: String,
     #[command(flatten)]
     pub(crate) passphrase: PassphraseFrom,
@@ -88,6 +100,6 @@ impl Signing {
 #[derive(Debug, Clone, Args)]
 pub(crate) struct PassphraseFrom {
     /// Reads the key's passphrase from a file that only its owner can read; asks unless told.
-    #[arg(long, env = "LOCKSTEP_PASSPHRASE_FILE")]
+    #[arg(long, env = "LOCKSTEP_PASSPHRASE_FILE", hide_env_values = true)]
     pub(crate) passphrase_file: Option<PathBuf>,
 }
