@@ -23,8 +23,8 @@ pub(crate) struct Import {
     /// Calibration texts, a JSON array of strings: each linear layer gets a smoothing vector.
     #[arg(long, value_name = "TEXTS.json")]
     smoothing: Option<PathBuf>,
-    /// Threads of the calibration; they do not change the artefact.
-    #[arg(long, default_value_t = default_threads())]
+    /// Threads of the calibration, all unless told; they do not change the artefact.
+    #[arg(long, default_value_t = default_threads(), hide_default_value = true)]
     threads: usize,
 }
 

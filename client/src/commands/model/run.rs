@@ -25,8 +25,8 @@ pub(crate) struct Run {
     /// bytes.
     #[arg(long)]
     backend: Option<String>,
-    /// Threads; any number gives the same bytes.
-    #[arg(long, default_value_t = default_threads())]
+    /// Threads, all unless told; any number gives the same bytes.
+    #[arg(long, default_value_t = default_threads(), hide_default_value = true)]
     threads: usize,
 }
 
