@@ -77,7 +77,8 @@ async fn run(home: PathBuf, config: Config) -> anyhow::Result<()> {
             _ = interrupt.recv() => {}
         }
         tracing::info!("ending");
-        drop(stop.send(true));
+        // Nobody listens where the start failed.
+        let _ = stop.send(true);
     });
     let executor = tokio::task::spawn_blocking(move || Executor::open(&home, config));
     executor.await.context("the start panicked")??.run(Some(metrics), stopped).await?;

@@ -86,10 +86,11 @@ impl Peers {
         let mut pauses = self.backoff.build();
         loop {
             let mut words = Vec::new();
+            // A client may have uploaded it meanwhile.
+            if store.has(root).await? {
+                return Ok(());
+            }
             for url in self.urls.iter() {
-                if store.has(root).await? {
-                    return Ok(());
-                }
                 match self.fetch_from(url, store, root, reference).await {
                     Ok(()) => return Ok(()),
                     Err(PeerError::Blob(error)) if !blames_peer(&error) => return Err(error),
@@ -101,7 +102,8 @@ impl Peers {
                     }
                 }
             }
-            let Some(pause) = pauses.next() else {
+            let pause = pauses.next().filter(|_| !self.urls.is_empty());
+            let Some(pause) = pause else {
                 let hint = "none is configured; hint: `peers` in executor.toml".to_owned();
                 let words = if words.is_empty() { hint } else { words.join("; ") };
                 return Err(BlobError::Unfetched { root: hex::encode(root), words });

@@ -235,7 +235,7 @@ impl Layout {
 
 /// Cuts the bytes of a list of hashes; `None` where they are no whole number of hashes.
 #[must_use]
-pub fn hashes(bytes: &[u8]) -> Option<Vec<Hash>> {
+pub(super) fn hashes(bytes: &[u8]) -> Option<Vec<Hash>> {
     let (hashes, rest) = bytes.as_chunks::<32>();
     rest.is_empty().then(|| hashes.to_vec())
 }
