@@ -24,7 +24,7 @@ use crate::steps::Tools;
 use crate::worker;
 
 /// How often garbage is looked for, at most.
-const COLLECT: Duration = Duration::from_secs(60);
+const COLLECT: Duration = Duration::from_mins(1);
 /// How long to wait for a node that is not up yet.
 const NODE_PAUSE: Duration = Duration::from_millis(500);
 

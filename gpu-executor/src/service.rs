@@ -329,21 +329,25 @@ async fn whole_input(
 }
 
 async fn output(State(service): State<Service>, Path(id): Path<u64>) -> Result<Response, Refusal> {
-    let output = match service.outputs.get(id) {
-        Some(output) => output,
-        None => {
-            let job = service.node.job(id).await.map_err(|error| match error.is_not_found() {
-                true => Refusal(StatusCode::NOT_FOUND, format!("no job {id}")),
-                false => error.into(),
-            })?;
-            if job.delivered_height == 0 {
-                let words = format!("the output of job {id} is not here and not on the chain yet");
-                return Err(Refusal(StatusCode::NOT_FOUND, words));
-            }
-            job.output.into()
+    if let Some(output) = service.outputs.get(id) {
+        return Ok(raw(output));
+    }
+    let job = match service.node.job(id).await {
+        Ok(job) => job,
+        Err(error) if error.is_not_found() => {
+            return Err(Refusal(StatusCode::NOT_FOUND, format!("no job {id}")));
         }
+        Err(error) => return Err(error.into()),
     };
-    Ok(([(CONTENT_TYPE, "application/octet-stream")], output).into_response())
+    if job.delivered_height == 0 {
+        let words = format!("the output of job {id} is not here and not on the chain yet");
+        return Err(Refusal(StatusCode::NOT_FOUND, words));
+    }
+    Ok(raw(job.output.into()))
+}
+
+fn raw(output: Bytes) -> Response {
+    ([(CONTENT_TYPE, "application/octet-stream")], output).into_response()
 }
 
 async fn rendered(State(service): State<Service>) -> String {

@@ -55,7 +55,7 @@ impl Collector {
 
     /// Transfers that nobody went on with for a day, or for the grace where that is longer.
     fn collect_unfinished(&self) {
-        let patience = self.grace.max(Duration::from_secs(24 * 3600));
+        let patience = self.grace.max(Duration::from_hours(24));
         for (path, written) in self.store.unfinished() {
             let age = SystemTime::now().duration_since(written).unwrap_or_default();
             if age > patience && std::fs::remove_file(&path).is_ok() {

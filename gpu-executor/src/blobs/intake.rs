@@ -22,7 +22,7 @@ pub struct Intake {
     piece: usize,
     /// Bytes of it that came.
     buffer: Vec<u8>,
-    _claim: Claim,
+    claim: Claim,
 }
 
 impl Intake {
@@ -37,7 +37,7 @@ impl Intake {
         let file = options.read(true).write(true).create(true).truncate(false).open(&path).await;
         let file = file.map_err(BlobError::disk("opening", &path))?;
         let buffer = Vec::new();
-        let mut intake = Self { layout, path, file, piece: 0, buffer, _claim: claim };
+        let mut intake = Self { layout, path, file, piece: 0, buffer, claim };
         intake.verify_left().await?;
         let end = intake.verified();
         intake.file.set_len(end).await.map_err(BlobError::disk("truncating", &intake.path))?;
@@ -119,6 +119,6 @@ impl Intake {
         // tokio's files buffer: without a flush, the last write's error would be lost.
         self.file.flush().await.map_err(BlobError::disk("writing", &self.path))?;
         self.file.sync_data().await.map_err(BlobError::disk("syncing", &self.path))?;
-        Ok((self.layout, self.path, self._claim))
+        Ok((self.layout, self.path, self.claim))
     }
 }

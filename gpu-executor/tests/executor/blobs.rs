@@ -1,17 +1,13 @@
 //! Blobs: what is verified, what survives a cut, what is refused, what is collected.
 
-#![expect(clippy::unwrap_used, reason = "tests")]
-
-mod common;
-
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
+use crate::common::Network;
 use axum::Router;
 use axum::http::{HeaderMap, StatusCode};
 use axum::routing::get;
-use common::Network;
 use lockstep_executor::backend::golden_artefact;
 use lockstep_executor::blobs::{BlobError, BlobStore, Collector, Peers, Reference, Root};
 use lockstep_executor::node::Node;
@@ -164,18 +160,18 @@ async fn two_transfers_of_one_blob_do_not_mix() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn what_no_version_and_no_open_job_references_goes_after_the_grace() {
-    let network = Network::start(2).await;
+    let network = Network::start(2);
     let golden = golden();
     let (_home, store) = empty();
     fill(&store, &golden).await;
     let references = References::new(Node::new(&network.socket(0)).unwrap());
-    let slow = Duration::from_secs(3600);
+    let slow = Duration::from_hours(1);
     let mut patient = Collector::new(store.clone(), references.clone(), slow);
     assert_eq!(patient.collect().await.unwrap(), 0);
     let mut quick = Collector::new(store.clone(), references, Duration::ZERO);
     network.publish();
     assert_eq!(quick.collect().await.unwrap(), 0, "a version references it");
-    let other = Network::start(2).await;
+    let other = Network::start(2);
     let references = References::new(Node::new(&other.socket(0)).unwrap());
     let mut quick = Collector::new(store.clone(), references, Duration::ZERO);
     assert_eq!(quick.collect().await.unwrap(), 1, "nothing references it");

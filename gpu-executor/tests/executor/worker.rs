@@ -1,12 +1,8 @@
 //! Executors against the real state machine: what they do for jobs, and what faults do to them.
 
-#![expect(clippy::unwrap_used, reason = "tests")]
-
-mod common;
-
 use std::time::Duration;
 
-use common::{Network, Running, callable, job_of};
+use crate::common::{Network, Running, callable, job_of};
 use lockstep_executor::blobs::{BlobStore, Reference};
 use lockstep_executor::fault::{Fault, Kind};
 use lockstep_executor::{backend, config::Config};
@@ -30,7 +26,7 @@ async fn store(network: &Network, number: usize) {
 
 /// A network with a callable version, where each executor runs.
 async fn ready(validators: u8, change: impl Fn(usize, &mut Config)) -> (Network, Vec<Running>) {
-    let network = Network::start(validators).await;
+    let network = Network::start(validators);
     network.publish();
     let mut running = Vec::new();
     for number in 0..usize::from(validators) {
@@ -47,7 +43,7 @@ fn fault(kind: Kind) -> Vec<Fault> {
 
 /// Waits until all of `numbers` have something on offer.
 async fn offered(network: &Network, numbers: &[usize]) {
-    let all = |chain: &common::Chain| {
+    let all = |chain: &crate::common::Chain| {
         numbers.iter().all(|number| {
             let offers = &chain.offers[*number];
             !offers.commitments.is_empty() || !offers.reveals.is_empty()
@@ -66,13 +62,13 @@ async fn a_job_is_verified_four_blocks_after_posting_and_then_delivered() {
     network.step();
     network.step();
     offered(&network, &[0, 1]).await;
-    let until = |chain: &common::Chain| {
+    let until = |chain: &crate::common::Chain| {
         let job = job_of(chain, id);
         (job.verified_height > 0).then_some(job.verified_height)
     };
     let verified = network.until("the job is verified", until).await;
     assert!(verified - posted <= 4, "posted {posted}, verified {verified}");
-    let ended = |chain: &common::Chain| {
+    let ended = |chain: &crate::common::Chain| {
         let job = job_of(chain, id);
         (job.state() == JobState::Final).then_some(job)
     };
@@ -88,7 +84,7 @@ async fn a_job_is_verified_four_blocks_after_posting_and_then_delivered() {
 async fn many_jobs_at_once_all_become_final_though_they_do_not_fit_into_votes() {
     let (network, _running) = ready(2, |_, config| config.batch_jobs_max = 5).await;
     let jobs: Vec<u64> = (0..40_u32).map(|n| network.post(&[n % 6, n / 6, 1])).collect();
-    let all = |chain: &common::Chain| {
+    let all = |chain: &crate::common::Chain| {
         jobs.iter().all(|id| job_of(chain, *id).state() == JobState::Final).then_some(())
     };
     network.until("all jobs are final", all).await;
@@ -96,7 +92,7 @@ async fn many_jobs_at_once_all_become_final_though_they_do_not_fit_into_votes() 
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_blob_input_is_uploaded_once_held_by_all_and_run() {
-    let network = Network::start(2).await;
+    let network = Network::start(2);
     network.publish();
     let port = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
     let listen = ([127, 0, 0, 1], port).into();
@@ -121,7 +117,8 @@ async fn a_blob_input_is_uploaded_once_held_by_all_and_run() {
     let corrupt = client.put(&put).body(vec![0; input.len()]).send().await.unwrap();
     assert_eq!(corrupt.status(), 400);
     assert_eq!(client.put(&put).body(input).send().await.unwrap().status(), 201);
-    let ended = |chain: &common::Chain| (job_of(chain, id).state() == JobState::Final).then_some(());
+    let ended =
+        |chain: &crate::common::Chain| (job_of(chain, id).state() == JobState::Final).then_some(());
     network.until("the job is final", ended).await;
     let output = client.get(format!("{url}/v1/jobs/{id}/output")).send().await.unwrap();
     assert_eq!(output.bytes().await.unwrap(), network.job(id).output);
@@ -140,7 +137,8 @@ async fn after_a_restart_of_executor_and_node_the_same_commitment_is_offered_and
     let _again = network.run(0, |_| {});
     offered(&network, &[0]).await;
     assert_eq!(network.chain.lock().unwrap().offers[0], before);
-    let ended = |chain: &common::Chain| (job_of(chain, id).state() == JobState::Final).then_some(());
+    let ended =
+        |chain: &crate::common::Chain| (job_of(chain, id).state() == JobState::Final).then_some(());
     network.until("the job is final", ended).await;
 }
 
@@ -155,7 +153,7 @@ async fn a_wrong_output_is_outvoted_and_the_right_one_stands() {
     // Until the liar is in a committee; the next job of it is honest.
     for _ in 0..4 {
         let id = network.post(&[1, 2, 3, 4, 5, 0, 1]);
-        let ended = |chain: &common::Chain| {
+        let ended = |chain: &crate::common::Chain| {
             let job = job_of(chain, id);
             (job.state() == JobState::Final).then_some(job)
         };
@@ -182,7 +180,7 @@ async fn no_show_copy_late_reveal_and_silence_never_reach_revealed() {
         let (network, _running) = ready(2, faulty).await;
         let id = network.post(&[3]);
         let me = network.operators[0].to_vec();
-        let acted = |chain: &common::Chain| {
+        let acted = |chain: &crate::common::Chain| {
             let job = job_of(chain, id);
             let member = job.members.iter().find(|member| member.validator == me)?;
             let over = !matches!(member.state(), MemberState::Asked | MemberState::Committed);

@@ -1,8 +1,7 @@
 //! A network in this process: the real state machine, without CometBFT, behind the sockets that
 //! nodes serve. Every executor in it is the real one.
 
-#![expect(clippy::unwrap_used, reason = "tests")]
-
+use std::os::unix::fs::PermissionsExt as _;
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
@@ -34,28 +33,28 @@ use tokio::sync::watch;
 use tokio::task::JoinHandle;
 
 /// The network's id; faults may be injected in it.
-pub const CHAIN: &str = "lockstep-devnet-x";
+pub(crate) const CHAIN: &str = "lockstep-devnet-x";
 
 /// Everything that the nodes share.
-pub struct Chain {
-    pub state: MemoryState,
-    pub mempool: Vec<Vec<u8>>,
-    pub offers: Vec<VoteExtension>,
-    pub height: u64,
+pub(crate) struct Chain {
+    pub(crate) state: MemoryState,
+    pub(crate) mempool: Vec<Vec<u8>>,
+    pub(crate) offers: Vec<VoteExtension>,
+    pub(crate) height: u64,
 }
 
 /// N validators.
-pub struct Network {
-    pub chain: Arc<Mutex<Chain>>,
-    pub operators: Vec<Address>,
-    pub homes: Vec<tempfile::TempDir>,
+pub(crate) struct Network {
+    pub(crate) chain: Arc<Mutex<Chain>>,
+    pub(crate) operators: Vec<Address>,
+    pub(crate) homes: Vec<tempfile::TempDir>,
     heights: watch::Sender<u64>,
 }
 
 /// An executor that runs.
-pub struct Running {
-    pub stop: watch::Sender<bool>,
-    pub task: JoinHandle<Result<(), String>>,
+pub(crate) struct Running {
+    pub(crate) stop: watch::Sender<bool>,
+    pub(crate) task: JoinHandle<Result<(), String>>,
 }
 
 fn key(number: u8) -> SigningKey {
@@ -108,7 +107,7 @@ fn genesis(validators: u8) -> Genesis {
 
 impl Network {
     /// Starts the chain and a socket for each validator.
-    pub async fn start(validators: u8) -> Self {
+    pub(crate) fn start(validators: u8) -> Self {
         // Shown only where a test fails.
         let _ = tracing_subscriber::fmt().with_test_writer().try_init();
         let mut state = MemoryState::default();
@@ -128,7 +127,6 @@ impl Network {
             let secret = hex::encode([u8::try_from(number).unwrap() + 51; 32]);
             let path = home.path().join("executor.key");
             std::fs::write(&path, secret).unwrap();
-            use std::os::unix::fs::PermissionsExt as _;
             std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o600)).unwrap();
             network.homes.push(home);
             network.serve(number);
@@ -138,12 +136,12 @@ impl Network {
     }
 
     /// Where a validator's node listens.
-    pub fn socket(&self, number: usize) -> PathBuf {
+    pub(crate) fn socket(&self, number: usize) -> PathBuf {
         self.homes[number].path().join("node.sock")
     }
 
     /// (Re)starts the node of a validator, with nothing on offer.
-    pub fn serve(&self, number: usize) -> JoinHandle<()> {
+    pub(crate) fn serve(&self, number: usize) -> JoinHandle<()> {
         let _ = std::fs::remove_file(self.socket(number));
         let listener = tokio::net::UnixListener::bind(self.socket(number)).unwrap();
         self.chain.lock().unwrap().offers[number] = VoteExtension::default();
@@ -164,7 +162,7 @@ impl Network {
     }
 
     /// Runs the executor of a validator.
-    pub fn run(&self, number: usize, change: impl FnOnce(&mut Config)) -> Running {
+    pub(crate) fn run(&self, number: usize, change: impl FnOnce(&mut Config)) -> Running {
         let mut config = Config {
             node_socket: "node.sock".into(),
             listen: ([127, 0, 0, 1], 0).into(),
@@ -180,7 +178,7 @@ impl Network {
     }
 
     /// Executes a block with what is on offer and in the mempool.
-    pub fn step(&self) -> u64 {
+    pub(crate) fn step(&self) -> u64 {
         let mut chain = self.chain.lock().unwrap();
         let mut votes = Vec::new();
         for (number, operator) in self.operators.iter().enumerate() {
@@ -213,7 +211,7 @@ impl Network {
     }
 
     /// Steps until `done` gives something, with time for the executors after each block.
-    pub async fn until<T>(&self, what: &str, done: impl Fn(&Chain) -> Option<T>) -> T {
+    pub(crate) async fn until<T>(&self, what: &str, done: impl Fn(&Chain) -> Option<T>) -> T {
         for _ in 0..200 {
             if let Some(found) = done(&self.chain.lock().unwrap()) {
                 return found;
@@ -225,7 +223,7 @@ impl Network {
     }
 
     /// Waits, without a block, until `done`.
-    pub async fn wait(&self, what: &str, done: impl Fn(&Chain) -> bool) {
+    pub(crate) async fn wait(&self, what: &str, done: impl Fn(&Chain) -> bool) {
         for _ in 0..1000 {
             if done(&self.chain.lock().unwrap()) {
                 return;
@@ -236,7 +234,7 @@ impl Network {
     }
 
     /// Sends messages of the user's account, and executes a block with them.
-    pub fn send(&self, message: Any) -> u64 {
+    pub(crate) fn send(&self, message: Any) -> u64 {
         {
             let mut chain = self.chain.lock().unwrap();
             let account = ACCOUNTS.get(&chain.state, &address_of(&user())).unwrap().unwrap();
@@ -255,7 +253,7 @@ impl Network {
     }
 
     /// Publishes the golden artefact as `golden`.
-    pub fn publish(&self) -> Version {
+    pub(crate) fn publish(&self) -> Version {
         let owner = address::account(&address_of(&user()));
         self.send(any(&MsgRegisterModel {
             owner: owner.clone(),
@@ -271,12 +269,12 @@ impl Network {
     }
 
     /// Posts a job with inline tokens.
-    pub fn post(&self, tokens: &[u32]) -> u64 {
+    pub(crate) fn post(&self, tokens: &[u32]) -> u64 {
         let input = lockstep_vm::result::input_bytes(tokens);
         self.post_message(MsgPostJob { input, ..MsgPostJob::default() })
     }
 
-    pub fn post_message(&self, message: MsgPostJob) -> u64 {
+    pub(crate) fn post_message(&self, message: MsgPostJob) -> u64 {
         self.send(any(&MsgPostJob {
             poster: address::account(&address_of(&user())),
             model: "golden".to_owned(),
@@ -284,20 +282,20 @@ impl Network {
             ..message
         }));
         let chain = self.chain.lock().unwrap();
-        (1..).take_while(|id| JOBS.get(&chain.state, id).unwrap().is_some()).last().unwrap()
+        (1..1000).take_while(|id| JOBS.get(&chain.state, id).unwrap().is_some()).last().unwrap()
     }
 
-    pub fn job(&self, id: u64) -> Job {
+    pub(crate) fn job(&self, id: u64) -> Job {
         job_of(&self.chain.lock().unwrap(), id)
     }
 }
 
-pub fn job_of(chain: &Chain, id: u64) -> Job {
+pub(crate) fn job_of(chain: &Chain, id: u64) -> Job {
     JOBS.get(&chain.state, &id).unwrap().unwrap()
 }
 
 /// Whether the version can be called.
-pub fn callable(chain: &Chain) -> Option<()> {
+pub(crate) fn callable(chain: &Chain) -> Option<()> {
     VERSIONS.get(&chain.state, &1).unwrap().filter(|version| version.callable).map(drop)
 }
 
