@@ -144,7 +144,8 @@ pub mod operators {
     /// When an item is not an operator address.
     pub fn deserialize<'a, D: Deserializer<'a>>(input: D) -> Result<Vec<Vec<u8>>, D::Error> {
         let list = Vec::<String>::deserialize(input)?;
-        let read = list.iter().map(|text| from_bech32(OPERATOR_PREFIX, text)).collect::<Option<_>>();
+        let read =
+            list.iter().map(|text| from_bech32(OPERATOR_PREFIX, text)).collect::<Option<_>>();
         read.ok_or_else(|| D::Error::custom("not an operator address"))
     }
 }

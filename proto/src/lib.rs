@@ -13,5 +13,3 @@ pub mod json;
 mod generated;
 
 pub use generated::{cosmos, lockstep};
-
-

@@ -99,7 +99,8 @@ fn the_main_job_runs_end_to_end_and_the_demo_writes_what_it_measured() {
     let payouts = &seen["payouts"];
     let authors = payouts["authors"].as_object().unwrap();
     assert_eq!(authors.len(), 2, "{seen}");
-    let parts: u64 = ["executors", "treasury", "burn"].iter().map(|k| payouts[k].as_u64().unwrap()).sum();
+    let parts: u64 =
+        ["executors", "treasury", "burn"].iter().map(|k| payouts[k].as_u64().unwrap()).sum();
     let authors: u64 = authors.values().map(|amount| amount.as_u64().unwrap()).sum();
     assert_eq!(payouts["total"].as_u64().unwrap(), parts + authors);
     let hashes = seen["app_hashes"]["hashes"].as_array().unwrap();

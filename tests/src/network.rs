@@ -82,12 +82,18 @@ impl Network {
                 bail!("lockstepd devnet ended ({status}):\n{said}");
             }
             let parsed = std::fs::read(&described).ok();
-            if let Some(found) = parsed.and_then(|text| serde_json::from_slice::<Described>(&text).ok()) {
+            if let Some(found) =
+                parsed.and_then(|text| serde_json::from_slice::<Described>(&text).ok())
+            {
                 network.chain_id = found.chain_id;
                 network.nodes = found.nodes;
                 break;
             }
-            ensure!(start.elapsed() < START_MAX, "the devnet did not start; see {}", home.display());
+            ensure!(
+                start.elapsed() < START_MAX,
+                "the devnet did not start; see {}",
+                home.display()
+            );
             std::thread::sleep(Duration::from_millis(50));
         }
         Ok(network)
@@ -126,8 +132,10 @@ impl Network {
         let mut peers = Vec::new();
         for node in &self.nodes {
             let config = node.home.join("cometbft");
-            let cometbft = std::env::var_os("LOCKSTEP_COMETBFT").unwrap_or_else(|| "cometbft".into());
-            let run = Command::new(cometbft).arg("show-node-id").arg("--home").arg(config).output()?;
+            let cometbft =
+                std::env::var_os("LOCKSTEP_COMETBFT").unwrap_or_else(|| "cometbft".into());
+            let run =
+                Command::new(cometbft).arg("show-node-id").arg("--home").arg(config).output()?;
             let id = String::from_utf8(run.stdout)?;
             peers.push(format!("{}@{}", id.trim(), node.p2p));
         }
@@ -216,7 +224,8 @@ impl Crasher {
     /// Where it does not run.
     pub fn kill(&mut self, place: usize) -> anyhow::Result<()> {
         let path = self.nodes[place].home.join("run.json");
-        let text = std::fs::read(&path).with_context(|| format!("cannot read {}", path.display()))?;
+        let text =
+            std::fs::read(&path).with_context(|| format!("cannot read {}", path.display()))?;
         let running: Running = serde_json::from_slice(&text)?;
         let ids = [Some(running.node), Some(running.cometbft), running.executor];
         for pid in ids.into_iter().flatten().filter_map(Pid::from_raw) {

@@ -91,7 +91,8 @@ fn prepare(store: &Store, keys: &[SigningKey]) {
         address
     });
     for (number, address) in (1..).zip(own.chain(others)) {
-        let value = Account { number, balance: 1_000_000_000, roles: DEVELOPER, ..Account::default() };
+        let value =
+            Account { number, balance: 1_000_000_000, roles: DEVELOPER, ..Account::default() };
         writes.insert(ACCOUNTS.key(&address), Some(value.encode_to_vec()));
     }
     commit(store, 0, writes);

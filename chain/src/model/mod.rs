@@ -13,7 +13,7 @@ use crate::limits::NAME_BYTES_MAX;
 use crate::state::StateRead;
 use crate::state::tables::{ALIASES, Hash, MODEL_NAMES, MODELS, VERSION_NUMBERS, VERSIONS};
 
-/// The alias that a bare name stands for; it follows the newest version until the owner moves it.
+/// The alias that a bare name stands for. Publishing points it at the new version.
 pub const LATEST: &str = "latest";
 
 /// The table key of a name.

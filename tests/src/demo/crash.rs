@@ -11,7 +11,10 @@ use crate::figures::Killed;
 const RETURN_MAX: Duration = Duration::from_secs(60);
 
 /// Kills a validator, starts it again a moment later, and waits until it stands where the others do.
-pub(crate) async fn kill_and_return(crasher: &mut Crasher, victim: usize) -> anyhow::Result<Killed> {
+pub(crate) async fn kill_and_return(
+    crasher: &mut Crasher,
+    victim: usize,
+) -> anyhow::Result<Killed> {
     crasher.kill(victim)?;
     tokio::time::sleep(Duration::from_secs(2)).await;
     let start = Instant::now();

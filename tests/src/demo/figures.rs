@@ -140,7 +140,8 @@ pub(crate) fn payouts(jobs: &[Job]) -> Payouts {
     let mut sums = Payouts::default();
     for payout in jobs.iter().filter(|j| j.state() == JobState::Final).flat_map(|j| &j.payouts) {
         let account = payout.account.as_slice().try_into().ok();
-        let operator = || account.map(|a| lockstep_chain::address::operator(&a)).unwrap_or_default();
+        let operator =
+            || account.map(|a| lockstep_chain::address::operator(&a)).unwrap_or_default();
         let name = || account.map(|a| lockstep_chain::address::account(&a)).unwrap_or_default();
         match payout.kind() {
             PayoutKind::Executor => {

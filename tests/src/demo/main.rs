@@ -60,7 +60,8 @@ async fn main() -> anyhow::Result<()> {
     let record = run(&arguments.model, &home).await?;
     if let Some(path) = &arguments.json {
         let text = serde_json::to_string_pretty(&record)?;
-        std::fs::write(path, text + "\n").with_context(|| format!("cannot write {}", path.display()))?;
+        std::fs::write(path, text + "\n")
+            .with_context(|| format!("cannot write {}", path.display()))?;
     }
     Ok(())
 }
@@ -89,7 +90,12 @@ async fn run(model: &Path, home: &Path) -> anyhow::Result<figures::Record> {
         let pick = texts.texts.iter().enumerate().skip(from).take(count);
         pick.map(|(i, text)| Ok((i, tokenizer.encode(text)?.ids))).collect()
     };
-    let poster = |model: usize| Poster { client: &client, sender: &sender, model, name: recipes[model].name };
+    let poster = |model: usize| Poster {
+        client: &client,
+        sender: &sender,
+        model,
+        name: recipes[model].name,
+    };
     let mut posted: Vec<Posted> = poster(0).post(&ids(0, FIRST)?).await?;
     posted.extend(poster(1).post(&ids(0, CHILD)?).await?);
     say::line(&format!("{} jobs posted; one validator lies about one of them", posted.len()));
@@ -108,7 +114,10 @@ async fn run(model: &Path, home: &Path) -> anyhow::Result<figures::Record> {
     network.adopt(crasher);
     posted.extend(during?);
     let killed = crash?;
-    say::line(&format!("{} had caught up {:.1} s later", killed.validator, killed.caught_up_seconds));
+    say::line(&format!(
+        "{} had caught up {:.1} s later",
+        killed.validator, killed.caught_up_seconds
+    ));
 
     say::step("Every job is paid out");
     let jobs = jobs::finish(&client, &posted).await?;
@@ -133,7 +142,12 @@ fn recipes() -> [Recipe<'static>; 2] {
     let calibration = concat!(env!("CARGO_MANIFEST_DIR"), "/../models/calibration.json");
     let parent = ("minilm".to_owned(), 4_000);
     [
-        Recipe { name: "minilm", arguments: &["--activations", "16"], parents: vec![], price: 2_000 },
+        Recipe {
+            name: "minilm",
+            arguments: &["--activations", "16"],
+            parents: vec![],
+            price: 2_000,
+        },
         Recipe {
             name: "minilm-smooth",
             arguments: Box::leak(Box::new(["--activations", "8", "--smoothing", calibration])),

@@ -3,8 +3,8 @@
 use std::time::Instant;
 
 use anyhow::ensure;
-use lockstep_client::rpc::Client;
 use lockstep_client::query;
+use lockstep_client::rpc::Client;
 use lockstep_proto::lockstep::chain::v1::Totals;
 use lockstep_proto::lockstep::job::v1::Job;
 use lockstep_tests::network::Network;

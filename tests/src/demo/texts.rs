@@ -18,7 +18,8 @@ impl Texts {
         let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../vm/tests/data/minilm");
         let texts = lockstep_client::text::read_texts(&folder.join("texts.json"))?;
         let path = folder.join("embeddings_f32.npy");
-        let bytes = std::fs::read(&path).with_context(|| format!("cannot read {}", path.display()))?;
+        let bytes =
+            std::fs::read(&path).with_context(|| format!("cannot read {}", path.display()))?;
         let reference = rows(&bytes, texts.len())?;
         Ok(Self { texts, reference })
     }
@@ -31,7 +32,8 @@ pub(crate) fn rows(npy: &[u8], rows: usize) -> anyhow::Result<Vec<Vec<f32>>> {
     let header = 10 + usize::from(u16::from_le_bytes([length[0], length[1]]));
     let values = npy.get(header..).context("a numpy file without values")?;
     ensure!(rows > 0 && values.len() % (4 * rows) == 0, "{} bytes for {rows} rows", values.len());
-    let row = |bytes: &[u8]| bytes.as_chunks::<4>().0.iter().map(|b| f32::from_le_bytes(*b)).collect();
+    let row =
+        |bytes: &[u8]| bytes.as_chunks::<4>().0.iter().map(|b| f32::from_le_bytes(*b)).collect();
     Ok(values.chunks_exact(values.len() / rows).map(row).collect())
 }
 
