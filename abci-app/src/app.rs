@@ -48,6 +48,8 @@ struct Inner {
     verdicts: Verdicts,
     /// What the executor has on offer for vote extensions; lost at a restart, then sent again.
     offers: RwLock<VoteExtension>,
+    /// What the last vote carried: on its way, though the state does not show it yet.
+    carried: Mutex<VoteExtension>,
     committed: watch::Sender<u64>,
 }
 
@@ -89,6 +91,7 @@ impl App {
             consensus: Mutex::new(()),
             verdicts: Verdicts::default(),
             offers: RwLock::new(VoteExtension::default()),
+            carried: Mutex::new(VoteExtension::default()),
             committed,
         }))
     }
@@ -192,8 +195,11 @@ impl App {
     pub fn extend(&self) -> Result<Vec<u8>, Fault> {
         let _gate = self.0.gate.read();
         let Some(operator) = self.operator_in(&self.0.store)? else { return Ok(Vec::new()) };
-        let offers = self.0.offers.read().clone();
+        let mut offers = self.0.offers.read().clone();
+        let mut carried = self.0.carried.lock();
+        fresh_first(&mut offers, &carried);
         let bytes = extension::extend(&self.0.store, &operator, &offers)?;
+        *carried = extension::decode(&bytes).unwrap_or_default();
         metrics::histogram!(names::EXTENSION_BYTES)
             .record(names::approximate(bytes.len().try_into().unwrap_or(u64::MAX)));
         Ok(bytes)
@@ -256,6 +262,14 @@ impl App {
             kept => height.saturating_sub(kept),
         })
     }
+}
+
+/// Puts what the last vote carried behind the rest: the state that votes follow is a block older
+/// than the votes in flight, and an extension has room for about twelve items.
+fn fresh_first(offers: &mut VoteExtension, carried: &VoteExtension) {
+    offers.commitments.sort_by_key(|item| carried.commitments.contains(item));
+    offers.reveals.sort_by_key(|item| carried.reveals.contains(item));
+    offers.holds.sort_by_key(|item| carried.holds.contains(item));
 }
 
 #[cfg(test)]

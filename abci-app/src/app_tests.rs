@@ -137,3 +137,16 @@ fn a_genesis_that_is_not_ours_is_refused_in_words_and_writes_nothing() {
         assert_eq!(app.info(), Last { height: 0, app_hash: None });
     }
 }
+
+#[test]
+fn what_the_last_vote_carried_stands_behind_what_none_did() {
+    let item = |job| lockstep_proto::lockstep::block::v1::Commitment { job, ..Default::default() };
+    let offer = |jobs: &[u64]| VoteExtension {
+        commitments: jobs.iter().copied().map(item).collect(),
+        holds: jobs.to_vec(),
+        ..Default::default()
+    };
+    let mut offers = offer(&[1, 2, 3, 4]);
+    fresh_first(&mut offers, &offer(&[2, 1]));
+    assert_eq!(offers, offer(&[3, 4, 1, 2]));
+}
