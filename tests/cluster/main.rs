@@ -4,7 +4,6 @@
 
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
-use std::sync::Mutex;
 use std::time::{Duration, Instant};
 
 use lockstep_client::rpc::Client;
@@ -14,9 +13,10 @@ use lockstep_client::{blobs, query};
 use lockstep_tests::binary;
 use lockstep_tests::network::Network;
 use serde_json::Value;
+use tokio::sync::Mutex;
 
 /// Held by whichever test runs a network.
-static MACHINE: Mutex<()> = Mutex::new(());
+static MACHINE: Mutex<()> = Mutex::const_new(());
 
 fn repository() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("..")
@@ -63,7 +63,7 @@ async fn publish_small_model(client: &Client, folder: &Path, service: &str) -> V
     blobs::upload(service, &artefact, |_, _| {}).await.unwrap();
     let start = Instant::now();
     while !query::version(client, "tiny").await.unwrap().callable {
-        assert!(start.elapsed() < Duration::from_secs(60), "the small model is not callable");
+        assert!(start.elapsed() < Duration::from_mins(1), "the small model is not callable");
         tokio::time::sleep(Duration::from_millis(100)).await;
     }
     let tokens_max = reader.manifest().verified().tokens_max();
@@ -74,7 +74,7 @@ async fn publish_small_model(client: &Client, folder: &Path, service: &str) -> V
 
 #[test]
 fn the_main_job_runs_end_to_end_and_the_demo_writes_what_it_measured() {
-    let _machine = MACHINE.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+    let _machine = MACHINE.blocking_lock();
     let folder = tempfile::tempdir().unwrap();
     let file = folder.path().join("seen.json");
     run(Command::new(binary("lockstep-demo"))
@@ -110,7 +110,7 @@ fn the_main_job_runs_end_to_end_and_the_demo_writes_what_it_measured() {
 
 #[tokio::test]
 async fn stock_cosmjs_reads_signs_sends_and_posts_a_job() {
-    let _machine = MACHINE.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+    let _machine = MACHINE.lock().await;
     let folder = tempfile::tempdir().unwrap();
     let home = folder.path().join("net");
     let arguments = ["--validators", "2", "--base-port", "27100"];
@@ -136,7 +136,7 @@ async fn stock_cosmjs_reads_signs_sends_and_posts_a_job() {
 
 #[tokio::test]
 async fn a_node_that_joins_later_replays_the_chain_to_the_same_app_hash() {
-    let _machine = MACHINE.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+    let _machine = MACHINE.lock().await;
     let folder = tempfile::tempdir().unwrap();
     let home = folder.path().join("net");
     let arguments = ["--validators", "4", "--base-port", "27200"];
@@ -166,7 +166,7 @@ async fn a_node_that_joins_later_replays_the_chain_to_the_same_app_hash() {
     let joined = Client::new("http://127.0.0.1:27291").unwrap();
     let start = Instant::now();
     let header = loop {
-        assert!(start.elapsed() < Duration::from_secs(60), "the late node did not catch up");
+        assert!(start.elapsed() < Duration::from_mins(1), "the late node did not catch up");
         tokio::time::sleep(Duration::from_millis(200)).await;
         if let Ok(Some(header)) = joined.header(height).await {
             break header;

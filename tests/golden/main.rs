@@ -84,7 +84,7 @@ fn tables_stay() {
 fn who_may_sign_what_stays() {
     let mut made = String::new();
     for kind in KINDS {
-        let roles: Vec<_> = kind.roles.iter().map(|role| role.as_str_name()).collect();
+        let roles: Vec<_> = kind.roles.iter().map(Role::as_str_name).collect();
         let roles = if roles.is_empty() { "any member".to_owned() } else { roles.join(" ") };
         let fee = if kind.duty { "free within the quota" } else { "fee" };
         writeln!(made, "{}: {roles}, {fee}", kind.name).unwrap();

@@ -15,7 +15,7 @@ use prost::Message as _;
 use crate::{fixture, shared};
 
 fn mutate(bytes: &mut Vec<u8>, rng: &mut Rng) {
-    for _ in 0..1 + rng.below(4) {
+    for _ in 0..=rng.below(4) {
         let place = if bytes.is_empty() { 0 } else { rng.index(bytes.len()) };
         match rng.below(6) {
             0 if !bytes.is_empty() => bytes[place] ^= 1 << rng.below(8),

@@ -37,7 +37,10 @@ pub const FEE: u64 = 1_000;
 
 /// A [`K256`] that remembers, so that many replicas cost one check.
 #[derive(Debug, Default)]
-pub struct Remembers(Mutex<BTreeMap<([u8; 33], [u8; 32], [u8; 64]), bool>>);
+pub struct Remembers(Mutex<BTreeMap<Asked, bool>>);
+
+/// Key, digest and signature.
+type Asked = ([u8; 33], [u8; 32], [u8; 64]);
 
 impl Verifier for Remembers {
     fn verify(&self, key: &[u8; 33], digest: &[u8; 32], signature: &[u8; 64]) -> bool {
@@ -293,6 +296,7 @@ impl Cluster {
     ///
     /// # Panics
     /// Where anything does not hold.
+    #[expect(clippy::needless_pass_by_value, reason = "a plan is for one block")]
     pub fn block(&mut self, plan: Plan) -> Report {
         let height = self.height + 1;
         self.time_ms += if plan.step_ms == 0 { 1000 } else { plan.step_ms };
@@ -301,10 +305,10 @@ impl Cluster {
         let commit = self.last_commit.clone().filter(|_| !plan.restart);
         let mut proposed = Vec::new();
         for round in 0..=plan.failed_rounds {
-            let proposer = usize::try_from(height + u64::from(round)).unwrap();
-            let proposer = &self.replicas[proposer % self.replicas.len()];
+            let turn = usize::try_from(height + u64::from(round)).unwrap();
+            let leader = &self.replicas[turn % self.replicas.len()];
             proposed =
-                proposal::prepare(&proposer.state, height, BLOCK_BYTES_MAX, commit.clone(), &txs)
+                proposal::prepare(&leader.state, height, BLOCK_BYTES_MAX, commit.clone(), &txs)
                     .unwrap();
             proposed.extend(plan.forced.iter().cloned());
             for replica in &self.replicas {
@@ -364,6 +368,7 @@ impl Cluster {
     ///
     /// # Panics
     /// Where it is not in the block.
+    #[expect(clippy::needless_pass_by_value, reason = "a transaction is sent once")]
     pub fn outcome_of(&mut self, tx: Vec<u8>) -> TxOutcome {
         let report = self.block(Plan { txs: vec![tx.clone()], ..Plan::default() });
         let place = report.txs.iter().position(|found| *found == tx);

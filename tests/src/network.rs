@@ -13,7 +13,7 @@ use serde::Deserialize;
 use crate::binary;
 
 /// How long validators may take to make their first blocks.
-const START_MAX: Duration = Duration::from_secs(60);
+const START_MAX: Duration = Duration::from_mins(1);
 const STOP_MAX: Duration = Duration::from_secs(30);
 
 /// What `lockstepd devnet --json` says of a network.

@@ -22,7 +22,7 @@ use rayon::prelude::*;
 use serde_json::json;
 
 const ACCOUNTS_COUNT: u64 = 1_000_000;
-const TRANSFERS: usize = 10_000;
+const TRANSFERS: u32 = 10_000;
 const BLOCKS: u64 = 5;
 const CHAIN_ID: &str = "lockstep-bench";
 /// Any member may send.
@@ -58,9 +58,9 @@ fn main() {
     }
 }
 
-fn key(number: usize) -> SigningKey {
+fn key(number: u32) -> SigningKey {
     let mut bytes = [7; 32];
-    bytes[..8].copy_from_slice(&number.to_be_bytes());
+    bytes[..4].copy_from_slice(&number.to_be_bytes());
     SigningKey::from_slice(&bytes).expect("a valid key")
 }
 
@@ -142,7 +142,7 @@ fn run(store: &Store, txs: &[Vec<u8>], checked_before: bool) -> f64 {
     }
     let outcome = finalize(store, &verdicts, txs, height);
     commit(store, height, outcome.writes);
-    TRANSFERS as f64 / start.elapsed().as_secs_f64()
+    f64::from(TRANSFERS) / start.elapsed().as_secs_f64()
 }
 
 fn finalize(store: &Store, verdicts: &Verdicts, txs: &[Vec<u8>], height: u64) -> block::Outcome {

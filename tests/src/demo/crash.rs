@@ -8,7 +8,7 @@ use lockstep_tests::network::Crasher;
 use crate::figures::Killed;
 
 /// How long a validator may need to come back.
-const RETURN_MAX: Duration = Duration::from_secs(60);
+const RETURN_MAX: Duration = Duration::from_mins(1);
 
 /// Kills a validator, starts it again a moment later, and waits until it stands where the others do.
 pub(crate) async fn kill_and_return(

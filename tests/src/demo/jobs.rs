@@ -9,7 +9,7 @@ use lockstep_client::{job, npy, query};
 use lockstep_proto::lockstep::job::v1::{Job, JobState, MsgPostJobResponse};
 
 /// How long a job may take from posting to the end.
-const JOB_MAX: Duration = Duration::from_secs(120);
+const JOB_MAX: Duration = Duration::from_mins(2);
 
 /// A job that was posted.
 #[derive(Debug, Clone)]

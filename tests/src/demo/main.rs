@@ -90,14 +90,14 @@ async fn run(model: &Path, home: &Path) -> anyhow::Result<figures::Record> {
         let pick = texts.texts.iter().enumerate().skip(from).take(count);
         pick.map(|(i, text)| Ok((i, tokenizer.encode(text)?.ids))).collect()
     };
-    let poster = |model: usize| Poster {
+    let asks = |model: usize| Poster {
         client: &client,
         sender: &sender,
         model,
         name: recipes[model].name,
     };
-    let mut posted: Vec<Posted> = poster(0).post(&ids(0, FIRST)?).await?;
-    posted.extend(poster(1).post(&ids(0, CHILD)?).await?);
+    let mut posted: Vec<Posted> = asks(0).post(&ids(0, FIRST)?).await?;
+    posted.extend(asks(1).post(&ids(0, CHILD)?).await?);
     say::line(&format!("{} jobs posted; one validator lies about one of them", posted.len()));
 
     say::step("The lie is found and slashed");
@@ -107,7 +107,7 @@ async fn run(model: &Path, home: &Path) -> anyhow::Result<figures::Record> {
 
     say::step("An honest validator is killed with -9 while jobs run, and comes back");
     let more = ids(FIRST, DURING)?;
-    let late = poster(0);
+    let late = asks(0);
     let during = late.post(&more);
     let mut crasher = network.crasher();
     let (during, crash) = tokio::join!(during, crash::kill_and_return(&mut crasher, VICTIM));
