@@ -1,6 +1,6 @@
 //! The state store with a million accounts: one JSON line per figure, medians of several blocks.
 //!
-//! `cargo run --release -p lockstep-benches --bin state [-- KEYS [FOLDER]]`. The folder decides which
+//! `scripts/bench state [KEYS [FOLDER]]`. The folder decides which
 //! disk is measured; without one it is a new folder in the system's temporary one.
 
 use std::path::{Path, PathBuf};
