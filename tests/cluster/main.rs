@@ -131,6 +131,11 @@ async fn stock_cosmjs_reads_signs_sends_and_posts_a_job() {
     let seen: Value = serde_json::from_slice(&output.stdout).unwrap();
     assert_eq!(seen["chain_id"], "lockstep-devnet");
     assert!(seen["job"]["output_values"].as_u64().unwrap() > 0, "{seen}");
+    // What the README shows next.
+    let rpc = &network.nodes[0].rpc;
+    let status = run(Command::new(binary("lockstep")).args(["--node", rpc, "status"]));
+    let words = String::from_utf8(status.stdout).unwrap();
+    assert!(words.contains("lockstep-devnet") && words.contains("CometBFT 0.38.25"), "{words}");
     network.stop().unwrap();
 }
 

@@ -100,7 +100,7 @@ fn prove(network: &Network, of: &Named, height: u64, balance: u64) {
 }
 
 #[test]
-fn the_executors_socket_answers_what_the_brief_says_and_refuses_in_words() {
+fn the_executors_socket_answers_as_documented_and_refuses_in_words() {
     let folder = tempfile::tempdir().unwrap();
     let network = Network::new(folder.path());
     let mut node = network.start();
