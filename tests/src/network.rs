@@ -107,6 +107,23 @@ impl Network {
         Ok(Client::new(&self.nodes[place].rpc)?)
     }
 
+    /// The most memory that each process of a validator has had, in bytes: node, CometBFT, executor.
+    ///
+    /// # Errors
+    /// Where the validator does not run.
+    pub fn memory_peaks(&self, place: usize) -> anyhow::Result<[u64; 3]> {
+        let running = Running::read(&self.nodes[place])?;
+        let executor = running.executor.context("the validator runs no executor")?;
+        let mut peaks = [0; 3];
+        for (peak, id) in peaks.iter_mut().zip([running.node, running.cometbft, executor]) {
+            let status = std::fs::read_to_string(format!("/proc/{id}/status"))?;
+            let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:"));
+            let kib = line.and_then(|line| line.trim().strip_suffix(" kB")).context("no VmHWM")?;
+            *peak = kib.trim().parse::<u64>()? * 1024;
+        }
+        Ok(peaks)
+    }
+
     /// Waits until the first validator has a block.
     ///
     /// # Errors
@@ -217,16 +234,22 @@ struct Running {
     executor: Option<i32>,
 }
 
+impl Running {
+    fn read(node: &Node) -> anyhow::Result<Self> {
+        let path = node.home.join("run.json");
+        let text =
+            std::fs::read(&path).with_context(|| format!("cannot read {}", path.display()))?;
+        Ok(serde_json::from_slice(&text)?)
+    }
+}
+
 impl Crasher {
     /// Kills all three processes of a validator.
     ///
     /// # Errors
     /// Where it does not run.
     pub fn kill(&mut self, place: usize) -> anyhow::Result<()> {
-        let path = self.nodes[place].home.join("run.json");
-        let text =
-            std::fs::read(&path).with_context(|| format!("cannot read {}", path.display()))?;
-        let running: Running = serde_json::from_slice(&text)?;
+        let running = Running::read(&self.nodes[place])?;
         let ids = [Some(running.node), Some(running.cometbft), running.executor];
         for pid in ids.into_iter().flatten().filter_map(Pid::from_raw) {
             // The children may be gone already, with their parent.

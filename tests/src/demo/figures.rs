@@ -29,6 +29,8 @@ pub(crate) struct Record {
     pub(crate) supply: Supply,
     pub(crate) killed: Killed,
     pub(crate) app_hashes: AppHashes,
+    /// Peaks of the first validator's processes.
+    pub(crate) memory_bytes: Memory,
     pub(crate) seconds: f64,
 }
 
@@ -76,6 +78,13 @@ pub(crate) struct Supply {
 pub(crate) struct Killed {
     pub(crate) validator: String,
     pub(crate) caught_up_seconds: f64,
+}
+
+#[derive(Debug, Serialize)]
+pub(crate) struct Memory {
+    pub(crate) lockstepd: u64,
+    pub(crate) cometbft: u64,
+    pub(crate) executor: u64,
 }
 
 #[derive(Debug, Serialize)]

@@ -9,7 +9,7 @@ use lockstep_proto::lockstep::chain::v1::Totals;
 use lockstep_proto::lockstep::job::v1::Job;
 use lockstep_tests::network::Network;
 
-use crate::figures::{self, AppHashes, Killed, Record, Supply};
+use crate::figures::{self, AppHashes, Killed, Memory, Record, Supply};
 use crate::jobs::{Posted, embedding};
 use crate::texts::{Texts, nearest};
 
@@ -75,6 +75,13 @@ pub(crate) async fn measure(run: &Run<'_>) -> anyhow::Result<Record> {
     pay(run, &payouts);
     let (supply, supply_exact) = supply(run).await?;
     let app_hashes = app_hashes(run).await?;
+    let [lockstepd, cometbft, executor] = run.network.memory_peaks(0)?;
+    say::line(&format!(
+        "memory of one validator at most: lockstepd {} MB, CometBFT {} MB, executor {} MB",
+        lockstepd >> 20,
+        cometbft >> 20,
+        executor >> 20
+    ));
     let lies = figures::lies(run.jobs);
     let seconds = run.start.elapsed().as_secs_f64();
     let first = app_hashes.hashes.first();
@@ -101,6 +108,7 @@ pub(crate) async fn measure(run: &Run<'_>) -> anyhow::Result<Record> {
             caught_up_seconds: run.killed.caught_up_seconds,
         },
         app_hashes,
+        memory_bytes: Memory { lockstepd, cometbft, executor },
         seconds,
     })
 }
