@@ -34,6 +34,42 @@ fn run(command: &mut Command) -> Output {
     output
 }
 
+/// The wallet's commands that no other test here sends, each by who may.
+fn use_every_command(rpc: &str, operator: &str) {
+    let key = "ab".repeat(32);
+    let commands: [(&str, &[&str]); 9] = [
+        ("author1", &["model", "register", "child", "--licence", "MIT", "--price", "0.001lock"]),
+        (
+            "author1",
+            &[
+                "model",
+                "register",
+                "other",
+                "--licence",
+                "MIT",
+                "--price",
+                "1ulock",
+                "--parent",
+                "tiny=40%",
+            ],
+        ),
+        ("author0", &["model", "alias", "tiny", "stable", "1"]),
+        ("dev2", &["royalty", "pay", "tiny:stable", "0.5lock", "--reference", "batch 7"]),
+        ("dev2", &["stake", "delegate", operator, "3lock"]),
+        ("dev2", &["stake", "undelegate", operator, "1lock"]),
+        ("council", &["role", "grant", "dev3", "validator"]),
+        ("dev3", &["stake", "create", "50lock", "--consensus-key", &key, "--moniker", "third"]),
+        ("council", &["role", "revoke", "dev3", "validator"]),
+    ];
+    for (from, arguments) in commands {
+        let node = ["--node", rpc];
+        run(Command::new(binary("lockstep"))
+            .args(node)
+            .args(arguments)
+            .args(["--from", from, "--yes"]));
+    }
+}
+
 fn model_folder() -> PathBuf {
     std::env::var_os("LOCKSTEP_MINILM").map_or_else(
         || std::env::home_dir().unwrap().join(".cache/lockstep/models/all-MiniLM-L6-v2"),
@@ -136,6 +172,8 @@ async fn stock_cosmjs_reads_signs_sends_and_posts_a_job() {
     let status = run(Command::new(binary("lockstep")).args(["--node", rpc, "status"]));
     let words = String::from_utf8(status.stdout).unwrap();
     assert!(words.contains("lockstep-devnet") && words.contains("CometBFT 0.38.25"), "{words}");
+    use_every_command(rpc, &network.nodes[0].operator);
+    assert!(query::broken_invariants(&client).await.unwrap().is_empty());
     network.stop().unwrap();
 }
 
