@@ -6,7 +6,7 @@ use lockstep_proto::lockstep::job::v1::{Job, JobState, Member, MemberState, RunS
 use super::{get, in_commit_phase, in_reveal_phase, open_window, posting, save, settle, verdict};
 use crate::address::Address;
 use crate::context::Context;
-use crate::error::{Fault, Reject, TxError};
+use crate::error::{Reject, TxError};
 use crate::limits::INLINE_BYTES_MAX;
 use crate::staking::power;
 use crate::state::tables::{COMMITMENTS, Hash, VERSIONS};
@@ -181,12 +181,4 @@ fn member<'a>(
     let present = |member: &&mut Member| member.attempt == attempt && member.validator == operator;
     let member = job.members.iter_mut().find(present).ok_or(NOT_ASKED)?;
     if member.state() == state { Ok(member) } else { Err(NOT_ASKED) }
-}
-
-/// A job's members as they stand must never hold an address that is none.
-///
-/// # Errors
-/// A fault where the state is corrupt.
-pub fn operator_of(member: &Member) -> Result<Address, Fault> {
-    crate::bank::address_of(&member.validator)
 }

@@ -81,7 +81,7 @@ pub fn escrow(job: &Job) -> Result<u64, TxError> {
     Ok(sum.ok_or(OVERFLOW)?)
 }
 
-/// What is held for all open jobs must be what their escrows add up to; used by the invariants.
+/// [`escrow`] of a job in the books, where an overflow means that they are wrong.
 ///
 /// # Errors
 /// A fault where a job's escrow overflows.

@@ -9,8 +9,9 @@ use alloc::vec::Vec;
 use lockstep_proto::lockstep::job::v1::{Job, JobState, MemberState};
 use lockstep_proto::lockstep::staking::v1::Offence;
 
-use super::{committee, open_window, phase, present, save, settle};
+use super::{committee, open_window, present, save, settle};
 use crate::address::{self, Address};
+use crate::bank::address_of;
 use crate::context::Context;
 use crate::error::TxError;
 use crate::event::Event;
@@ -111,7 +112,7 @@ fn answers(job: &Job) -> Result<Vec<Answer>, TxError> {
     let mut answers = Vec::new();
     for member in present(job).filter(|member| member.state() == MemberState::Revealed) {
         answers.push(Answer {
-            operator: phase::operator_of(member)?,
+            operator: address_of(&member.validator)?,
             power: member.power,
             result_root: member.result_root.clone(),
             committed_height: member.committed_height,

@@ -7,6 +7,7 @@ use lockstep_proto::lockstep::staking::v1::Offence;
 
 use super::{committee, in_commit_phase, open_window, phase, present, save, settle, verdict};
 use crate::address::Address;
+use crate::bank::address_of;
 use crate::context::Context;
 use crate::error::{Fault, TxError};
 use crate::limits::DUE_PER_BLOCK_MAX;
@@ -119,7 +120,7 @@ fn mark(job: &mut Job, from: MemberState, to: MemberState) -> Result<Vec<(Addres
     for member in &mut job.members {
         if member.attempt == attempt && member.state() == from {
             member.set_state(to);
-            moved.push((phase::operator_of(member)?, member.committed_height));
+            moved.push((address_of(&member.validator)?, member.committed_height));
         }
     }
     Ok(moved)

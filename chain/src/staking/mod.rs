@@ -6,8 +6,9 @@ pub mod unbonding;
 
 use lockstep_proto::lockstep::staking::v1::{Delegation, Validator};
 
+use crate::bank::address_of;
 use crate::context::{Context, add, share, take};
-use crate::error::{Fault, NO_SUCH_VALIDATOR, TxError};
+use crate::error::{NO_SUCH_VALIDATOR, TxError};
 use crate::state::tables::{Address, DELEGATIONS, VALIDATORS};
 
 /// The validator of an operator.
@@ -28,7 +29,7 @@ pub fn bond(
     delegator: &Address,
     amount: u64,
 ) -> Result<Validator, TxError> {
-    let operator = crate::bank::address_of(&validator.operator)?;
+    let operator = address_of(&validator.operator)?;
     // The first delegator, and whoever comes after everything was slashed, gets a share per unit.
     let shares = if validator.tokens == 0 {
         amount
@@ -59,7 +60,7 @@ pub fn unbond(
     delegator: &Address,
     amount: u64,
 ) -> Result<Option<Validator>, TxError> {
-    let operator = crate::bank::address_of(&validator.operator)?;
+    let operator = address_of(&validator.operator)?;
     let key = (operator, *delegator);
     let Some(mut delegation) = DELEGATIONS.get(ctx.state, &key)? else { return Ok(None) };
     let worth = worth(&validator, &delegation);
@@ -92,12 +93,4 @@ pub fn unbond(
 #[must_use]
 pub fn worth(validator: &Validator, delegation: &Delegation) -> u64 {
     share(delegation.shares, validator.tokens, validator.shares)
-}
-
-/// The validator's operator address as bytes.
-///
-/// # Errors
-/// A fault where the state is corrupt.
-pub fn operator_of(validator: &Validator) -> Result<Address, Fault> {
-    crate::bank::address_of(&validator.operator)
 }

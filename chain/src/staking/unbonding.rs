@@ -4,6 +4,7 @@
 
 use lockstep_proto::lockstep::staking::v1::{Unbonding, Validator};
 
+use crate::address;
 use crate::bank::{address_of, deposit};
 use crate::context::{Context, add, take};
 use crate::error::{Fault, OVERFLOW, TxError};
@@ -11,7 +12,6 @@ use crate::event::Event;
 use crate::limits::DUE_PER_BLOCK_MAX;
 use crate::staking::slashing;
 use crate::state::tables::{Address, COMMITMENTS, UNBONDINGS, UNBONDINGS_DUE, UNBONDINGS_OF};
-use crate::{address, staking};
 
 /// Moves stake that was just unbonded into the queue; returns the earliest block time, in Unix
 /// milliseconds, at which it matures.
@@ -24,7 +24,7 @@ pub fn enqueue(
     delegator: &Address,
     amount: u64,
 ) -> Result<u64, TxError> {
-    let operator = staking::operator_of(validator)?;
+    let operator = address_of(&validator.operator)?;
     let height = ctx.tip.height;
     let mature_height = height.checked_add(ctx.params.unbonding_blocks).ok_or(OVERFLOW)?;
     let mature_time_ms = ctx.tip.time_ms.checked_add(ctx.params.unbonding_ms).ok_or(OVERFLOW)?;
