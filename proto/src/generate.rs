@@ -6,8 +6,8 @@ use std::path::{Path, PathBuf};
 use prost_build::Config;
 
 /// Bytes fields that hold the 20 bytes of an account address; JSON shows them as bech32.
-const ACCOUNTS: [&str; 7] =
-    ["poster", "owner", "delegator", "account", "treasury", "executor", "payer"];
+const ACCOUNTS: [&str; 8] =
+    ["poster", "owner", "delegator", "account", "treasury", "executor", "payer", "challenger"];
 /// Bytes fields that hold the 20 bytes of an operator address.
 const OPERATORS: [&str; 2] = ["operator", "validator"];
 

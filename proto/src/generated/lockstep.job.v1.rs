@@ -493,6 +493,12 @@ pub struct QueryDutiesResponse {
     /// Versions whose possession is to be proved.
     #[prost(uint64, repeated, tag = "6")]
     pub possess: ::prost::alloc::vec::Vec<u64>,
+    /// The trial clock: counted heights whose budget for moves was not full.
+    #[prost(uint64, tag = "7")]
+    pub trial_clock: u64,
+    /// Jobs on trial that the executor has a part in: revealed, challenged, supports or may still defend.
+    #[prost(uint64, repeated, tag = "8")]
+    pub trials: ::prost::alloc::vec::Vec<u64>,
 }
 impl ::prost::Name for QueryDutiesResponse {
     const NAME: &'static str = "QueryDutiesResponse";

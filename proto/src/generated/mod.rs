@@ -85,4 +85,9 @@ pub mod lockstep {
             include!("lockstep.staking.v1.rs");
         }
     }
+    pub mod trial {
+        pub mod v1 {
+            include!("lockstep.trial.v1.rs");
+        }
+    }
 }
