@@ -297,6 +297,7 @@ pub fn duties(state: &dyn StateRead, operator: &Address) -> Result<QueryDutiesRe
         deliver: of(Duty::Deliver)?,
         hold: of(Duty::Hold)?,
         possess: possess.into_iter().map(|((_, version), _)| version).collect(),
+        ..QueryDutiesResponse::default()
     })
 }
 
