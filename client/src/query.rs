@@ -18,6 +18,10 @@ use lockstep_proto::lockstep::staking::v1::{
     QueryUnbondingsRequest, QueryUnbondingsResponse, QueryValidatorRequest, QueryValidatorsRequest,
     QueryValidatorsResponse, Slash, Unbonding, Validator,
 };
+use lockstep_proto::lockstep::trial::v1::{
+    QueryTraceNodesRequest, QueryTraceNodesResponse, QueryTrialRequest, QueryTrialsRequest,
+    QueryTrialsResponse, QueryVerifiedRequest, QueryVerifiedResponse, Trial,
+};
 use prost::Message;
 
 use crate::rpc::Client;
@@ -181,6 +185,40 @@ pub async fn slashes(client: &Client) -> Result<Vec<Slash>> {
     let path = "/lockstep.staking.v1.Query/Slashes";
     let all: QuerySlashesResponse = ask(client, path, &QuerySlashesRequest {}).await?;
     Ok(all.slashes)
+}
+
+/// The trial that decides a job now.
+///
+/// # Errors
+/// As [`ask`]; where none is held, a refusal with the chain's code.
+pub async fn trial(client: &Client, job: u64) -> Result<Trial> {
+    ask(client, "/lockstep.trial.v1.Query/Trial", &QueryTrialRequest { job }).await
+}
+
+/// The trials that are held now.
+///
+/// # Errors
+/// As [`ask`].
+pub async fn trials(client: &Client) -> Result<QueryTrialsResponse> {
+    ask(client, "/lockstep.trial.v1.Query/Trials", &QueryTrialsRequest {}).await
+}
+
+/// What was opened below a node of a trace, 32 bytes each; nothing where it was not opened.
+///
+/// # Errors
+/// As [`ask`].
+pub async fn trace_nodes(client: &Client, of: &QueryTraceNodesRequest) -> Result<Vec<u8>> {
+    let path = "/lockstep.trial.v1.Query/TraceNodes";
+    let answer: QueryTraceNodesResponse = ask(client, path, of).await?;
+    Ok(answer.nodes)
+}
+
+/// Jobs whose answer can still be challenged, from an id on.
+///
+/// # Errors
+/// As [`ask`].
+pub async fn verified(client: &Client, from: u64) -> Result<QueryVerifiedResponse> {
+    ask(client, "/lockstep.trial.v1.Query/Verified", &QueryVerifiedRequest { from }).await
 }
 
 /// The rules that the council may change.

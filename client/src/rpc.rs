@@ -206,6 +206,16 @@ impl Client {
     /// # Errors
     /// Where the node does not answer or lacks the block.
     pub async fn tx_in_block(&self, hash: &[u8; 32], height: u64) -> Result<Option<Included>> {
+        let txs = self.block_txs(height).await?;
+        let found = txs.into_iter().find(|(bytes, _)| tx_hash(bytes) == *hash);
+        Ok(found.map(|(_, included)| included))
+    }
+
+    /// Every transaction of a block, and what became of it.
+    ///
+    /// # Errors
+    /// Where the node does not answer or lacks the block.
+    pub async fn block_txs(&self, height: u64) -> Result<Vec<(Vec<u8>, Included)>> {
         #[derive(Deserialize)]
         struct RawBlock {
             block: Block,
@@ -225,16 +235,21 @@ impl Client {
         }
         let at = json!({ "height": height.to_string() });
         let raw: RawBlock = self.call("block", at.clone()).await?;
-        let is_it = |tx: &String| BASE64.decode(tx).is_ok_and(|bytes| tx_hash(&bytes) == *hash);
-        let Some(index) = raw.block.data.txs.unwrap_or_default().iter().position(is_it) else {
-            return Ok(None);
-        };
-        let results: Results = self.call("block_results", at).await?;
-        let mut results = results.txs_results.unwrap_or_default();
-        if index >= results.len() {
-            return Err(self.wrong("a block with more transactions than results"));
+        let txs = raw.block.data.txs.unwrap_or_default();
+        if txs.is_empty() {
+            return Ok(Vec::new());
         }
-        Ok(Some(results.swap_remove(index).included(hash, height)))
+        let results: Results = self.call("block_results", at).await?;
+        let results = results.txs_results.unwrap_or_default();
+        if results.len() != txs.len() {
+            return Err(self.wrong("a block with another number of transactions than results"));
+        }
+        let pair = |(tx, result): (String, TxResult)| {
+            let bytes = BASE64.decode(tx).map_err(|_| self.wrong("a block that is not base64"))?;
+            let included = result.included(&tx_hash(&bytes), height);
+            Ok((bytes, included))
+        };
+        txs.into_iter().zip(results).map(pair).collect()
     }
 
     /// Reads the state at `height`, or at the last one.
