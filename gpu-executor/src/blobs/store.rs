@@ -161,12 +161,12 @@ impl BlobStore {
         let damaged = |offset| BlobError::Damaged { root: hex::encode(layout.root()), offset };
         let bytes = match self.objects.get_range(&blob_key(layout.root()), start..stop).await {
             Ok(bytes) if bytes.len() as u64 == stop - start => bytes,
-            // Some stores answer a range past the end with an error.
-            Ok(_) | Err(object_store::Error::NotFound { .. }) => {
+            Err(error) if self.is_whole(layout).await => return Err(BlobError::store(error)),
+            // Stores answer a range past the end with fewer bytes, or with errors of many kinds.
+            Ok(_) | Err(_) => {
                 self.remove(layout.root()).await?;
                 return Err(damaged(start));
             }
-            Err(error) => return Err(BlobError::store(error)),
         };
         for index in first..last {
             let Some(piece) = layout.piece(index) else { break };
@@ -178,6 +178,15 @@ impl BlobStore {
             }
         }
         Ok(bytes.slice(offset(at - start)..offset(stop.min(end) - start)))
+    }
+
+    /// Whether as many bytes lie there as the layout says; also where the store does not answer.
+    async fn is_whole(&self, layout: &Layout) -> bool {
+        match self.objects.head(&blob_key(layout.root())).await {
+            Ok(found) => found.size == layout.bytes(),
+            Err(object_store::Error::NotFound { .. }) => false,
+            Err(_) => true,
+        }
     }
 
     /// The whole blob, verified.

@@ -13,6 +13,7 @@ use lockstep_executor::blobs::{BlobError, BlobStore, Collector, Peers, Reference
 use lockstep_executor::node::Node;
 use lockstep_executor::references::References;
 use lockstep_vm::artefact::Reader;
+use object_store::ObjectStoreExt as _;
 
 struct Golden {
     bytes: bytes::Bytes,
@@ -53,10 +54,45 @@ async fn peer(bytes: Vec<u8>, leaves: Vec<u8>, end: usize) -> (String, Arc<Atomi
     (url, given)
 }
 
-fn empty() -> (tempfile::TempDir, BlobStore) {
-    let home = tempfile::tempdir().unwrap();
-    let store = BlobStore::open(home.path(), "blobs").unwrap();
-    (home, store)
+/// Where a test's blobs lie: a folder of its own, or a prefix of its own in the bucket that
+/// `LOCKSTEP_TEST_BLOBS` names (`docs/executor.md`).
+struct Place {
+    home: tempfile::TempDir,
+    blobs: String,
+}
+
+impl Place {
+    fn new() -> Self {
+        let home = tempfile::tempdir().unwrap();
+        let blobs = std::env::var("LOCKSTEP_TEST_BLOBS")
+            .map_or_else(|_| "blobs".into(), |bucket| format!("{bucket}{}", home.path().display()));
+        Self { home, blobs }
+    }
+
+    fn open(&self) -> BlobStore {
+        BlobStore::open(self.home.path(), &self.blobs).unwrap()
+    }
+
+    /// Changes a blob behind the store's back.
+    async fn spoil(&self, root: &Root, change: impl FnOnce(&mut Vec<u8>)) {
+        let url = if self.blobs.starts_with("s3://") {
+            self.blobs.clone()
+        } else {
+            format!("file://{}", self.home.path().join(&self.blobs).display())
+        };
+        let (objects, folder) =
+            object_store::parse_url_opts(&url.parse().unwrap(), std::env::vars()).unwrap();
+        let key = folder.join(hex::encode(root));
+        let mut bytes = objects.get(&key).await.unwrap().bytes().await.unwrap().to_vec();
+        change(&mut bytes);
+        objects.put(&key, bytes.into()).await.unwrap();
+    }
+}
+
+fn empty() -> (Place, BlobStore) {
+    let place = Place::new();
+    let store = place.open();
+    (place, store)
 }
 
 async fn fill(store: &BlobStore, golden: &Golden) {
@@ -110,16 +146,16 @@ async fn a_cut_transfer_goes_on_where_it_ended_even_after_a_crash_tore_the_file(
     let (total, third) = (golden.bytes.len(), golden.bytes.len() / 3);
     let (cut, _) = peer(golden.bytes.to_vec(), golden.leaves.clone(), third).await;
     let (whole, given) = peer(golden.bytes.to_vec(), golden.leaves.clone(), total).await;
-    let (home, store) = empty();
+    let (place, store) = empty();
     peers(&[cut]).fetch(&store, &golden.root, &golden.reference).await.unwrap_err();
     let verified = store.verified(&golden.root).await.unwrap();
     assert!(verified > 0 && verified <= third as u64);
     // A crash: half a block more, of which nothing is known.
-    let part = home.path().join(format!("incoming/{}.part", hex::encode(golden.root)));
+    let part = place.home.path().join(format!("incoming/{}.part", hex::encode(golden.root)));
     let mut torn = std::fs::read(&part).unwrap();
     torn.extend([9; 1000]);
     std::fs::write(&part, torn).unwrap();
-    let store = BlobStore::open(home.path(), "blobs").unwrap();
+    let store = place.open();
     assert_eq!(store.verified(&golden.root).await.unwrap(), verified);
     peers(&[whole]).fetch(&store, &golden.root, &golden.reference).await.unwrap();
     assert_eq!(given.load(Ordering::Relaxed), total as u64 - verified);
@@ -130,13 +166,9 @@ async fn a_cut_transfer_goes_on_where_it_ended_even_after_a_crash_tore_the_file(
 #[tokio::test]
 async fn a_byte_that_rots_on_the_disk_is_never_served_and_the_blob_is_set_aside() {
     let golden = golden();
-    let (home, store) = empty();
+    let (place, store) = empty();
     fill(&store, &golden).await;
-    let path = home.path().join("blobs").join(hex::encode(golden.root));
-    let mut bytes = std::fs::read(&path).unwrap();
-    let last = bytes.len() - 1;
-    bytes[last] ^= 1;
-    std::fs::write(&path, bytes).unwrap();
+    place.spoil(&golden.root, |bytes| *bytes.last_mut().unwrap() ^= 1).await;
     let error = store.bytes(&golden.root).await.unwrap_err();
     assert!(matches!(error, BlobError::Damaged { .. }), "{error}");
     assert!(error.to_string().contains("hint: check the disk"));
@@ -144,6 +176,23 @@ async fn a_byte_that_rots_on_the_disk_is_never_served_and_the_blob_is_set_aside(
     let (whole, _) = peer(golden.bytes.to_vec(), golden.leaves.clone(), golden.bytes.len()).await;
     peers(&[whole]).fetch(&store, &golden.root, &golden.reference).await.unwrap();
     assert_eq!(store.bytes(&golden.root).await.unwrap(), golden.bytes);
+}
+
+#[tokio::test]
+async fn a_blob_that_lost_its_end_is_set_aside() {
+    let golden = golden();
+    for kept in [0, 1000, golden.bytes.len() - 1] {
+        let (place, store) = empty();
+        fill(&store, &golden).await;
+        place.spoil(&golden.root, |bytes| bytes.truncate(kept)).await;
+        // What is left is served as far as it is right; the rest is missed, wherever it began.
+        let layout = store.layout(&golden.root).await.unwrap();
+        let end = layout.bytes();
+        let tail = std::pin::pin!(store.read(layout, end - 1, end));
+        let error = futures_util::TryStreamExt::try_collect::<Vec<_>>(tail).await.unwrap_err();
+        assert!(matches!(error, BlobError::Damaged { .. }), "{kept} bytes left: {error}");
+        assert!(!store.has(&golden.root).await.unwrap());
+    }
 }
 
 #[tokio::test]
