@@ -5,10 +5,11 @@ use alloc::vec::Vec;
 use lockstep_proto::lockstep::job::v1::{Job, JobState, MemberState, Payout, PayoutKind};
 
 use super::{is_terminal, posting, present, save};
-use crate::address::Address;
+use crate::address::{self, Address};
 use crate::bank::{address_of, burn, deposit};
 use crate::context::{Context, add, basis_points, share, take};
 use crate::error::{Fault, TxError};
+use crate::event::Event;
 use crate::model::lineage;
 use crate::state::tables::{COMMITMENTS, VERSIONS};
 
@@ -119,7 +120,22 @@ fn end(ctx: &mut Context<'_, '_>, mut job: Job, state: JobState) -> Result<(), T
     release_commitments(ctx, &job)?;
     job.set_state(state);
     job.ended_height = ctx.tip.height;
+    ctx.emit(paid_out(&job)?);
     Ok(save(ctx, &job)?)
+}
+
+/// Where everything that was held for the job went.
+fn paid_out(job: &Job) -> Result<Event, Fault> {
+    let state = job.state().as_str_name();
+    let mut event = Event::new("job_paid_out").with("job", job.id).with("state", state);
+    for payout in &job.payouts {
+        event = event.with("kind", payout.kind().as_str_name());
+        if !payout.account.is_empty() {
+            event = event.with("account", address::account(&address_of(&payout.account)?));
+        }
+        event = event.with("amount", payout.amount);
+    }
+    Ok(event)
 }
 
 /// The commitments to this job no longer hold back anyone's unbonding.

@@ -79,7 +79,9 @@ pub fn record(ctx: &mut Context<'_, '_>, finding: &Finding) -> Result<(), TxErro
             .with("slash", id)
             .with("validator", address::operator(&finding.operator))
             .with("offence", finding.offence.as_str_name())
-            .with("job", finding.job),
+            .with("job", finding.job)
+            .with("infraction_height", finding.infraction_height)
+            .with("fraction_bps", fraction_bps),
     );
     Ok(())
 }

@@ -78,6 +78,7 @@ pub fn mature(ctx: &mut Context<'_, '_>) -> Result<(), TxError> {
         deposit(ctx, &delegator, unbonding.amount)?;
         ctx.emit(
             Event::new("unbonding_matured")
+                .with("unbonding", id)
                 .with("delegator", address::account(&delegator))
                 .with("validator", address::operator(&operator))
                 .with("amount", unbonding.amount),
