@@ -15,3 +15,4 @@ pub mod merkle;
 pub mod ops;
 pub mod program;
 pub mod result;
+pub mod trace;

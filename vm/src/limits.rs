@@ -20,6 +20,10 @@ pub const TOKENS_MAX: u32 = 8192;
 pub const VOCABULARY_MAX: u32 = ROWS_MAX;
 /// Attention heads.
 pub const HEADS_MAX: u32 = 1024;
+/// Columns of one head: a step of attention holds sums for 16 rows of them.
+pub const HEAD_DIM_MAX: u32 = 256;
+/// Values of an output: the last step of a trace opens all of them.
+pub const OUTPUT_VALUES_MAX: u32 = 16_384;
 /// Bytes of one leaf of an artefact or input.
 pub const LEAF_BYTES_MAX: usize = 32 * 1024;
 /// Rows of a block of a weight matrix.
@@ -32,8 +36,12 @@ pub const LEAF_VALUES_MAX: u32 = 8192;
 pub const TILE_ROWS: usize = 16;
 /// Columns of a tile of an output.
 pub const TILE_COLS: usize = 64;
-/// Leaves of any Merkle tree.
+/// Leaves of the Merkle tree of an artefact, an input or an output.
 pub const LEAVES_MAX: u64 = 1 << 24;
+/// Leaves of the Merkle tree of a trace.
+pub const TRACE_LEAVES_MAX: u64 = 1 << 40;
+/// Bytes of what proves one step of a trace.
+pub const WITNESS_BYTES_MAX: usize = 128 * 1024;
 /// Bytes of all leaves of an artefact.
 pub const ARTEFACT_BYTES_MAX: u64 = 1 << 36;
 /// Files that travel with an artefact.

@@ -16,6 +16,13 @@
     )
 )]
 
+mod open;
+
+pub use open::{
+    OPEN_LEVELS, below, fold, fold_from, height, level_above, root_of_top, siblings_of, under,
+    verify_many, width,
+};
+
 use crate::hash::{Hash, hash};
 use crate::limits::LEAVES_MAX;
 
@@ -158,15 +165,7 @@ impl Tree {
         let mut levels = vec![leaves];
         let mut level = 1_u32;
         while let Some(below) = levels.last().filter(|below| below.len() > 1) {
-            let above = below
-                .chunks(2)
-                .zip(0_u64..)
-                .map(|(pair, position)| match pair {
-                    [left, right] => inner(level, position, left, right),
-                    [node, ..] => *node,
-                    [] => [0; 32],
-                })
-                .collect();
+            let above = level_above(level, 0, below);
             levels.push(above);
             level = level.saturating_add(1);
         }
@@ -183,6 +182,13 @@ impl Tree {
     #[must_use]
     pub fn count(&self) -> u64 {
         self.count
+    }
+
+    /// A node; none where there is no such node.
+    #[must_use]
+    pub fn node(&self, level: u32, position: u64) -> Option<Hash> {
+        let nodes = self.levels.get(usize::try_from(level).ok()?)?;
+        nodes.get(usize::try_from(position).ok()?).copied()
     }
 
     /// The path of a leaf for [`verify`]; none where there is no such leaf.
