@@ -108,6 +108,7 @@ pub fn init_chain(
         beacon: lockstep_vm::hash::hash("lockstep/beacon/v1", &[chain_id.as_bytes()]).to_vec(),
         chain_id: chain_id.to_string(),
         initial_height,
+        trial_clock: 0,
     };
     let updates = crate::genesis::apply(genesis, &tip, &mut state)?;
     Ok((state.into_writes(), updates))
@@ -165,6 +166,7 @@ fn next_tip(before: &Tip, header: &Header, commit: &ExtendedCommit) -> Result<Ti
             .to_vec(),
         chain_id: before.chain_id.clone(),
         initial_height: before.initial_height,
+        trial_clock: before.trial_clock,
     })
 }
 

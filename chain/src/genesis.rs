@@ -114,6 +114,20 @@ pub fn default_params(treasury: &Address) -> Params {
         share_burn_bps: 500,
         possession_leaves: 2,
         free_txs_epoch_max: 50_000,
+        trial_bond: 10_000_000,
+        trial_defend_blocks: 200,
+        trial_defend_ms: 120_000,
+        trial_call_blocks: 200,
+        trial_call_ms: 120_000,
+        trial_move_blocks: 200,
+        trial_move_ms: 120_000,
+        trial_move_cost: 1_000,
+        trial_premium_fees: 10,
+        verdict_wave_delay_blocks: 100_000,
+        slash_concede_bps: 10,
+        slash_concede_again_bps: 1_000,
+        slash_concede_often_bps: 5_000,
+        concede_fee_factor: 10,
     }
 }
 
@@ -211,7 +225,11 @@ fn check_params(params: &Params) -> Result<(), GenesisError> {
         params.slash_no_reveal_bps,
         params.slash_no_show_bps,
         params.slash_equivocation_bps,
+        params.slash_concede_bps,
+        params.slash_concede_again_bps,
+        params.slash_concede_often_bps,
     ];
+    let trial_blocks = params.trial_defend_blocks.saturating_add(params.trial_call_blocks);
     let rules = [
         (
             "shares add up to more than 10000",
@@ -226,10 +244,24 @@ fn check_params(params: &Params) -> Result<(), GenesisError> {
             "possession_leaves is 0 or above 4",
             (1..=possession::LEAVES_MAX).contains(&params.possession_leaves),
         ),
+        ("trial_bond is 0", params.trial_bond > 0),
         (
-            "unbonding is shorter than the windows of a job",
+            "a window of a trial is 0",
+            params.trial_defend_blocks > 0
+                && params.trial_call_blocks > 0
+                && params.trial_move_blocks > 0,
+        ),
+        (
+            "verdict_wave_delay_blocks is shorter than verdict_delay_blocks",
+            params.verdict_wave_delay_blocks >= params.verdict_delay_blocks,
+        ),
+        (
+            "unbonding is shorter than the windows of a job and its trial",
             params.unbonding_blocks
-                >= params.challenge_window_blocks.saturating_add(params.verdict_delay_blocks),
+                >= params
+                    .challenge_window_blocks
+                    .saturating_add(trial_blocks)
+                    .saturating_add(params.verdict_delay_blocks),
         ),
     ];
     match rules.iter().find(|(_, holds)| !holds) {

@@ -6,8 +6,17 @@ use std::path::{Path, PathBuf};
 use prost_build::Config;
 
 /// Bytes fields that hold the 20 bytes of an account address; JSON shows them as bech32.
-const ACCOUNTS: [&str; 8] =
-    ["poster", "owner", "delegator", "account", "treasury", "executor", "payer", "challenger"];
+const ACCOUNTS: [&str; 9] = [
+    "poster",
+    "owner",
+    "delegator",
+    "account",
+    "treasury",
+    "executor",
+    "payer",
+    "challenger",
+    "author",
+];
 /// Bytes fields that hold the 20 bytes of an operator address.
 const OPERATORS: [&str; 2] = ["operator", "validator"];
 
@@ -47,7 +56,7 @@ fn main() -> Result<(), Box<dyn Error>> {
 fn json_of(field: &prost_types::FieldDescriptorProto) -> &'static str {
     use prost_types::field_descriptor_proto::Label;
     match (field.label() == Label::Repeated, field.name()) {
-        (true, "holders") => "#[serde(with = \"crate::json::operators\")]",
+        (true, "holders" | "accused") => "#[serde(with = \"crate::json::operators\")]",
         (true, _) => "#[serde(with = \"crate::json::hex_list\")]",
         (false, name) if ACCOUNTS.contains(&name) => "#[serde(with = \"crate::json::account\")]",
         (false, name) if OPERATORS.contains(&name) => "#[serde(with = \"crate::json::operator\")]",

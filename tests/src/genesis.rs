@@ -44,6 +44,14 @@ pub fn params() -> Params {
         deadline_blocks_default: 12,
         attempts_max: 3,
         compute_price: 0,
+        trial_bond: 5 * LOCK,
+        trial_defend_blocks: 4,
+        trial_defend_ms: 3_000,
+        trial_call_blocks: 4,
+        trial_call_ms: 3_000,
+        trial_move_blocks: 3,
+        trial_move_ms: 2_000,
+        verdict_wave_delay_blocks: 20,
         ..default_params(&Account::named("treasury").address)
     }
 }

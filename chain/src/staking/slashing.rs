@@ -39,7 +39,9 @@ pub fn record(ctx: &mut Context<'_, '_>, finding: &Finding) -> Result<(), TxErro
         Offence::WrongResult => (ctx.params.slash_wrong_bps, false),
         Offence::Equivocation => (ctx.params.slash_equivocation_bps, true),
         Offence::NoReveal => (ctx.params.slash_no_reveal_bps, false),
-        Offence::NoShow | Offence::Unspecified => (ctx.params.slash_no_show_bps, false),
+        Offence::NoShow | Offence::Conceded | Offence::Unspecified => {
+            (ctx.params.slash_no_show_bps, false)
+        }
     };
     if matches!(finding.offence, Offence::NoReveal | Offence::NoShow) {
         // A power cut is no fraud: at most one penalty for absences in each epoch.
@@ -71,6 +73,7 @@ pub fn record(ctx: &mut Context<'_, '_>, finding: &Finding) -> Result<(), TxErro
         executed: false,
         amount: 0,
         removal,
+        ..Slash::default()
     };
     SLASHES.put(ctx.state, &id, &slash);
     SLASHES_DUE.put(ctx.state, &(execute_height, id), &id);

@@ -81,6 +81,44 @@ pub struct Params {
     /// Free duty transactions of one executor and epoch.
     #[prost(uint32, tag = "71")]
     pub free_txs_epoch_max: u32,
+    /// Trials. A challenge, and the support of an answer by anybody but a member that revealed it, costs this
+    /// bond, in ulock.
+    #[prost(uint64, tag = "80")]
+    pub trial_bond: u64,
+    /// Traces are taken for so many heights of the trial clock and milliseconds of block time …
+    #[prost(uint64, tag = "81")]
+    pub trial_defend_blocks: u64,
+    #[prost(uint64, tag = "82")]
+    pub trial_defend_ms: u64,
+    /// … a trace can be called for the first time so much longer …
+    #[prost(uint64, tag = "83")]
+    pub trial_call_blocks: u64,
+    #[prost(uint64, tag = "84")]
+    pub trial_call_ms: u64,
+    /// … and each move after that has so long.
+    #[prost(uint64, tag = "85")]
+    pub trial_move_blocks: u64,
+    #[prost(uint64, tag = "86")]
+    pub trial_move_ms: u64,
+    /// What the loser pays the winner for each of its moves, in ulock.
+    #[prost(uint64, tag = "87")]
+    pub trial_move_cost: u64,
+    /// The premium of winning challengers, in fees of the job at most.
+    #[prost(uint64, tag = "88")]
+    pub trial_premium_fees: u64,
+    /// Heights between a wave of verdicts against more than a third of the power and their execution.
+    #[prost(uint64, tag = "89")]
+    pub verdict_wave_delay_blocks: u64,
+    /// Penalties of concessions within a year: the first, the second, and each after that.
+    #[prost(uint32, tag = "90")]
+    pub slash_concede_bps: u32,
+    #[prost(uint32, tag = "91")]
+    pub slash_concede_again_bps: u32,
+    #[prost(uint32, tag = "92")]
+    pub slash_concede_often_bps: u32,
+    /// A first concession costs at least so many fees of the job.
+    #[prost(uint64, tag = "93")]
+    pub concede_fee_factor: u64,
 }
 impl ::prost::Name for Params {
     const NAME: &'static str = "Params";
@@ -113,6 +151,9 @@ pub struct Tip {
     pub chain_id: ::prost::alloc::string::String,
     #[prost(uint64, tag = "6")]
     pub initial_height: u64,
+    /// Counted heights whose budget of moves in trials was not full.
+    #[prost(uint64, tag = "7")]
+    pub trial_clock: u64,
 }
 impl ::prost::Name for Tip {
     const NAME: &'static str = "Tip";
@@ -157,6 +198,14 @@ pub struct Totals {
     pub slashes: u64,
     #[prost(uint64, tag = "12")]
     pub open_jobs: u64,
+    /// Bonds in trials.
+    #[prost(uint64, tag = "13")]
+    pub bonds: u64,
+    /// The last height with a move in a trial, and how much of its budget is used.
+    #[prost(uint64, tag = "14")]
+    pub moves_height: u64,
+    #[prost(uint32, tag = "15")]
+    pub moves: u32,
 }
 impl ::prost::Name for Totals {
     const NAME: &'static str = "Totals";

@@ -384,6 +384,9 @@ pub struct Job {
     /// The first member has let its window to deliver pass: any may.
     #[prost(bool, tag = "31")]
     pub delivery_open: bool,
+    /// Who brought the answer that stands into a trial, where no member had revealed it.
+    #[prost(message, repeated, tag = "32")]
+    pub earners: ::prost::alloc::vec::Vec<Earner>,
 }
 impl ::prost::Name for Job {
     const NAME: &'static str = "Job";
@@ -393,6 +396,30 @@ impl ::prost::Name for Job {
     }
     fn type_url() -> ::prost::alloc::string::String {
         "/lockstep.job.v1.Job".into()
+    }
+}
+/// Somebody outside the committee who is paid like a member, and may deliver.
+#[derive(serde::Serialize, serde::Deserialize)]
+#[serde(default, deny_unknown_fields)]
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct Earner {
+    /// Who is paid, 20 bytes.
+    #[prost(bytes = "vec", tag = "1")]
+    #[serde(with = "crate::json::account")]
+    pub account: ::prost::alloc::vec::Vec<u8>,
+    /// The operator that the account works for, 20 bytes, where it is an executor; else empty.
+    #[prost(bytes = "vec", tag = "2")]
+    #[serde(with = "crate::json::operator")]
+    pub validator: ::prost::alloc::vec::Vec<u8>,
+}
+impl ::prost::Name for Earner {
+    const NAME: &'static str = "Earner";
+    const PACKAGE: &'static str = "lockstep.job.v1";
+    fn full_name() -> ::prost::alloc::string::String {
+        "lockstep.job.v1.Earner".into()
+    }
+    fn type_url() -> ::prost::alloc::string::String {
+        "/lockstep.job.v1.Earner".into()
     }
 }
 /// Asks for a job; the answer is a Job.
@@ -555,7 +582,7 @@ pub enum JobState {
     Posted = 2,
     /// The commit phase is closed; the committee reveals.
     Committed = 3,
-    /// Answers differ; all executors are asked.
+    /// Answers differ, or one was challenged: lockstep.trial.v1.Trial decides by recomputation.
     OnTrial = 4,
     /// One answer stands; its output is delivered and the challenge window runs.
     Verified = 5,
@@ -622,6 +649,10 @@ pub enum MemberState {
     NoShow = 4,
     /// Committed and did not reveal within the window.
     Unrevealed = 5,
+    /// Its trace was refuted or left undefended, or its answer fell.
+    Wrong = 6,
+    /// Admitted in time that its answer was wrong.
+    Conceded = 7,
 }
 impl MemberState {
     /// String value of the enum field names used in the ProtoBuf definition.
@@ -636,6 +667,8 @@ impl MemberState {
             Self::Revealed => "MEMBER_STATE_REVEALED",
             Self::NoShow => "MEMBER_STATE_NO_SHOW",
             Self::Unrevealed => "MEMBER_STATE_UNREVEALED",
+            Self::Wrong => "MEMBER_STATE_WRONG",
+            Self::Conceded => "MEMBER_STATE_CONCEDED",
         }
     }
     /// Creates an enum from field names used in the ProtoBuf definition.
@@ -647,6 +680,8 @@ impl MemberState {
             "MEMBER_STATE_REVEALED" => Some(Self::Revealed),
             "MEMBER_STATE_NO_SHOW" => Some(Self::NoShow),
             "MEMBER_STATE_UNREVEALED" => Some(Self::Unrevealed),
+            "MEMBER_STATE_WRONG" => Some(Self::Wrong),
+            "MEMBER_STATE_CONCEDED" => Some(Self::Conceded),
             _ => None,
         }
     }

@@ -22,7 +22,7 @@ pub struct Validator {
     /// Out of consensus for good.
     #[prost(bool, tag = "6")]
     pub tombstoned: bool,
-    /// How often its answer was decided to be wrong.
+    /// How often its answer was proven wrong.
     #[prost(uint32, tag = "7")]
     pub proven_wrong: u32,
     #[prost(uint64, tag = "8")]
@@ -40,6 +40,9 @@ pub struct Validator {
     /// Commission in basis points; kept for wallets, rewards go to executors in this version.
     #[prost(uint32, tag = "12")]
     pub commission_bps: u32,
+    /// Its last two concessions, in Unix milliseconds of block time; the penalty grows within a year.
+    #[prost(uint64, repeated, tag = "13")]
+    pub conceded_ms: ::prost::alloc::vec::Vec<u64>,
 }
 impl ::prost::Name for Validator {
     const NAME: &'static str = "Validator";
@@ -148,10 +151,50 @@ impl ::prost::Name for ValidatorPower {
         "/lockstep.staking.v1.ValidatorPower".into()
     }
 }
-/// State: a verdict, from its recording to its execution and beyond. Key: an id, in order.
+/// Cancels a verdict whose execution a wave of verdicts delays.
 #[derive(serde::Serialize, serde::Deserialize)]
 #[serde(default, deny_unknown_fields)]
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct MsgCancelVerdict {
+    /// bech32 address of a council member that stands accused of nothing, who signs.
+    #[prost(string, tag = "1")]
+    pub council_member: ::prost::alloc::string::String,
+    /// Number of the verdict.
+    #[prost(uint64, tag = "2")]
+    pub slash: u64,
+    /// Why, for everybody to read; at most 256 bytes.
+    #[prost(string, tag = "3")]
+    pub reason: ::prost::alloc::string::String,
+}
+impl ::prost::Name for MsgCancelVerdict {
+    const NAME: &'static str = "MsgCancelVerdict";
+    const PACKAGE: &'static str = "lockstep.staking.v1";
+    fn full_name() -> ::prost::alloc::string::String {
+        "lockstep.staking.v1.MsgCancelVerdict".into()
+    }
+    fn type_url() -> ::prost::alloc::string::String {
+        "/lockstep.staking.v1.MsgCancelVerdict".into()
+    }
+}
+/// The answer to MsgCancelVerdict.
+#[derive(serde::Serialize, serde::Deserialize)]
+#[serde(default, deny_unknown_fields)]
+#[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct MsgCancelVerdictResponse {}
+impl ::prost::Name for MsgCancelVerdictResponse {
+    const NAME: &'static str = "MsgCancelVerdictResponse";
+    const PACKAGE: &'static str = "lockstep.staking.v1";
+    fn full_name() -> ::prost::alloc::string::String {
+        "lockstep.staking.v1.MsgCancelVerdictResponse".into()
+    }
+    fn type_url() -> ::prost::alloc::string::String {
+        "/lockstep.staking.v1.MsgCancelVerdictResponse".into()
+    }
+}
+/// State: a verdict, from its recording to its execution and beyond. Key: an id, in order.
+#[derive(serde::Serialize, serde::Deserialize)]
+#[serde(default, deny_unknown_fields)]
+#[derive(Clone, PartialEq, ::prost::Message)]
 pub struct Slash {
     #[prost(uint64, tag = "1")]
     pub id: u64,
@@ -182,6 +225,24 @@ pub struct Slash {
     /// Out of consensus for good.
     #[prost(bool, tag = "11")]
     pub removal: bool,
+    /// Who gets a part of what is taken; the rest burns.
+    #[prost(message, repeated, tag = "12")]
+    pub rewards: ::prost::alloc::vec::Vec<Reward>,
+    /// The premiums of all of them are at most this, and at most half of the self-bond that is taken, in ulock.
+    #[prost(uint64, tag = "13")]
+    pub premium_max: u64,
+    /// At least this is taken, as far as the stake goes, in ulock.
+    #[prost(uint64, tag = "14")]
+    pub least: u64,
+    /// Belongs to a wave of verdicts, whose execution waits longer and which the council may cancel.
+    #[prost(bool, tag = "15")]
+    pub wave: bool,
+    /// The council has cancelled it: nothing is taken.
+    #[prost(bool, tag = "16")]
+    pub cancelled: bool,
+    /// Why it was cancelled.
+    #[prost(string, tag = "17")]
+    pub reason: ::prost::alloc::string::String,
 }
 impl ::prost::Name for Slash {
     const NAME: &'static str = "Slash";
@@ -191,6 +252,67 @@ impl ::prost::Name for Slash {
     }
     fn type_url() -> ::prost::alloc::string::String {
         "/lockstep.staking.v1.Slash".into()
+    }
+}
+/// A winner's part of a slash.
+#[derive(serde::Serialize, serde::Deserialize)]
+#[serde(default, deny_unknown_fields)]
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct Reward {
+    /// 20 bytes.
+    #[prost(bytes = "vec", tag = "1")]
+    #[serde(with = "crate::json::account")]
+    pub account: ::prost::alloc::vec::Vec<u8>,
+    /// What its moves cost, in ulock; paid first.
+    #[prost(uint64, tag = "2")]
+    pub cost: u64,
+    /// What it was paid, cost and premium, in ulock; 0 until the verdict is executed.
+    #[prost(uint64, tag = "3")]
+    pub amount: u64,
+}
+impl ::prost::Name for Reward {
+    const NAME: &'static str = "Reward";
+    const PACKAGE: &'static str = "lockstep.staking.v1";
+    fn full_name() -> ::prost::alloc::string::String {
+        "lockstep.staking.v1.Reward".into()
+    }
+    fn type_url() -> ::prost::alloc::string::String {
+        "/lockstep.staking.v1.Reward".into()
+    }
+}
+/// State: which validators stand accused of wrong results in an epoch, to see a wave of them. One value.
+#[derive(serde::Serialize, serde::Deserialize)]
+#[serde(default, deny_unknown_fields)]
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct Wave {
+    /// From 1.
+    #[prost(uint64, tag = "1")]
+    pub epoch: u64,
+    /// All voting power at the epoch's first verdict.
+    #[prost(uint64, tag = "2")]
+    pub total: u64,
+    /// Their joint voting power, each at its first verdict.
+    #[prost(uint64, tag = "3")]
+    pub power: u64,
+    /// Operators, 20 bytes each.
+    #[prost(bytes = "vec", repeated, tag = "4")]
+    #[serde(with = "crate::json::operators")]
+    pub accused: ::prost::alloc::vec::Vec<::prost::alloc::vec::Vec<u8>>,
+    /// When they exceeded a third; 0 where they have not.
+    #[prost(uint64, tag = "5")]
+    pub seen_height: u64,
+    /// Numbers of the epoch's verdicts against them.
+    #[prost(uint64, repeated, tag = "6")]
+    pub slashes: ::prost::alloc::vec::Vec<u64>,
+}
+impl ::prost::Name for Wave {
+    const NAME: &'static str = "Wave";
+    const PACKAGE: &'static str = "lockstep.staking.v1";
+    fn full_name() -> ::prost::alloc::string::String {
+        "lockstep.staking.v1.Wave".into()
+    }
+    fn type_url() -> ::prost::alloc::string::String {
+        "/lockstep.staking.v1.Wave".into()
     }
 }
 /// Asks for a validator; the answer is a Validator.
@@ -340,7 +462,7 @@ impl ::prost::Name for QuerySlashesResponse {
 #[repr(i32)]
 pub enum Offence {
     Unspecified = 0,
-    /// Its revealed answer was decided to be wrong.
+    /// Its answer, or its trace of one, was proven wrong.
     WrongResult = 1,
     /// It committed and never revealed.
     NoReveal = 2,
@@ -348,6 +470,8 @@ pub enum Offence {
     NoShow = 3,
     /// It signed two blocks or votes for one height.
     Equivocation = 4,
+    /// It admitted in time that its answer was wrong.
+    Conceded = 5,
 }
 impl Offence {
     /// String value of the enum field names used in the ProtoBuf definition.
@@ -361,6 +485,7 @@ impl Offence {
             Self::NoReveal => "OFFENCE_NO_REVEAL",
             Self::NoShow => "OFFENCE_NO_SHOW",
             Self::Equivocation => "OFFENCE_EQUIVOCATION",
+            Self::Conceded => "OFFENCE_CONCEDED",
         }
     }
     /// Creates an enum from field names used in the ProtoBuf definition.
@@ -371,6 +496,7 @@ impl Offence {
             "OFFENCE_NO_REVEAL" => Some(Self::NoReveal),
             "OFFENCE_NO_SHOW" => Some(Self::NoShow),
             "OFFENCE_EQUIVOCATION" => Some(Self::Equivocation),
+            "OFFENCE_CONCEDED" => Some(Self::Conceded),
             _ => None,
         }
     }

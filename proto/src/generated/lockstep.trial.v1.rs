@@ -314,6 +314,18 @@ pub struct Trial {
     /// One for each challenger and trace that it has called.
     #[prost(message, repeated, tag = "12")]
     pub games: ::prost::alloc::vec::Vec<Game>,
+    /// Traces, concessions and challenges are no longer taken.
+    #[prost(bool, tag = "13")]
+    pub defend_over: bool,
+    /// No trace can be called for the first time any more.
+    #[prost(bool, tag = "14")]
+    pub call_over: bool,
+    /// What was left of the challenge window when a verified answer was challenged: counted heights …
+    #[prost(uint64, tag = "15")]
+    pub challenge_blocks_left: u64,
+    /// … and milliseconds.
+    #[prost(uint64, tag = "16")]
+    pub challenge_ms_left: u64,
 }
 impl ::prost::Name for Trial {
     const NAME: &'static str = "Trial";
@@ -337,6 +349,10 @@ pub struct Answer {
     /// No trace for it stood at a deadline.
     #[prost(bool, tag = "2")]
     pub fallen: bool,
+    /// Who brought it into the trial with a challenge, 20 bytes; empty where a member had revealed it.
+    #[prost(bytes = "vec", tag = "3")]
+    #[serde(with = "crate::json::account")]
+    pub author: ::prost::alloc::vec::Vec<u8>,
 }
 impl ::prost::Name for Answer {
     const NAME: &'static str = "Answer";
@@ -364,7 +380,7 @@ pub struct Supporter {
     /// Number of the answer.
     #[prost(uint32, tag = "3")]
     pub answer: u32,
-    /// In ulock; 0 for members, whose stake is liable.
+    /// In ulock; 0 for members, whose stake is liable, and once it is forfeited.
     #[prost(uint64, tag = "4")]
     pub bond: u64,
     #[prost(enumeration = "SupporterState", tag = "5")]

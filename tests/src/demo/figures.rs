@@ -192,6 +192,7 @@ pub(crate) async fn slashes(client: &Client) -> Result<(Vec<Slash>, Vec<SlashRow
             Offence::NoReveal => "no reveal",
             Offence::NoShow => "no show",
             Offence::Equivocation => "equivocation",
+            Offence::Conceded => "conceded",
             Offence::Unspecified => "unspecified",
         }
         .to_owned(),
