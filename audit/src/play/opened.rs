@@ -1,0 +1,75 @@
+//! What the parties of a trial have opened of their traces.
+
+use std::collections::BTreeMap;
+
+use lockstep_proto::lockstep::trial::v1::Trace;
+use lockstep_vm::hash::Hash;
+use lockstep_vm::merkle::{below, fold, fold_from, height, root_of_top, under};
+
+use super::PlayError;
+use super::moves::Node;
+
+/// The lists of nodes that were opened, each checked against the trace's root when it came.
+#[derive(Debug, Default)]
+pub(super) struct Opened {
+    lists: BTreeMap<Node, Vec<Hash>>,
+}
+
+/// The node from which everything hangs.
+#[must_use]
+pub(super) fn top(trace: u32, leaves: u64) -> Node {
+    Node { trace, level: height(leaves), position: 0 }
+}
+
+/// The ancestor of a node at a level.
+#[must_use]
+pub(super) fn ancestor(node: Node, level: u32) -> Node {
+    let position = node.position.checked_shr(level.saturating_sub(node.level)).unwrap_or(0);
+    Node { level, position, ..node }
+}
+
+impl Opened {
+    /// What was opened below a node.
+    #[must_use]
+    pub(super) fn list(&self, node: &Node) -> Option<&[Hash]> {
+        self.lists.get(node).map(Vec::as_slice)
+    }
+
+    /// Takes in what the chain says was opened below a node.
+    ///
+    /// # Errors
+    /// Where it does not lead to the trace's root: a node that answers so is not to be believed.
+    pub(super) fn put(&mut self, trace: &Trace, node: Node, bytes: &[u8]) -> Result<(), PlayError> {
+        let nodes: Vec<Hash> = bytes.as_chunks().0.to_vec();
+        let folded = fold(trace.leaves, node.level, node.position, &nodes);
+        let right = folded.is_some_and(|hash| {
+            if node == top(node.trace, trace.leaves) {
+                return root_of_top(trace.leaves, &hash).as_slice() == trace.steps_root;
+            }
+            self.node(trace.leaves, node) == Some(hash)
+        });
+        if !right {
+            return Err(PlayError::Opened(node));
+        }
+        self.lists.insert(node, nodes);
+        Ok(())
+    }
+
+    /// A node that was opened, or that follows from nodes that were.
+    #[must_use]
+    pub(super) fn node(&self, leaves: u64, node: Node) -> Option<Hash> {
+        // The list that reaches down to the node's level or just beyond it.
+        let mut level = height(leaves);
+        while below(level) > node.level {
+            level = below(level);
+        }
+        let parent = ancestor(node, level);
+        let list = self.lists.get(&parent)?;
+        let bottom = below(level);
+        let start = under(leaves, node.level, node.position, bottom)?;
+        let first = under(leaves, parent.level, parent.position, bottom)?.start;
+        let at = |position: u64| usize::try_from(position.checked_sub(first)?).ok();
+        let nodes = list.get(at(start.start)?..at(start.end)?)?;
+        fold_from(leaves, node.level, node.position, bottom, nodes)
+    }
+}

@@ -1,0 +1,204 @@
+//! Repeats runs on this machine's processor, with their traces.
+
+use std::io::{Read, Seek};
+use std::sync::{Arc, Mutex};
+
+use lockstep_chain::commitment;
+use lockstep_proto::lockstep::job::v1::{Job, RunStatus};
+use lockstep_proto::lockstep::model::v1::Version;
+use lockstep_vm::artefact::{Manifest, Reader, validate};
+use lockstep_vm::hash::Hash;
+use lockstep_vm::interp::Model;
+use lockstep_vm::merkle;
+use lockstep_vm::ops::{Cpu, Isa};
+use lockstep_vm::result::Status;
+use lockstep_vm::trace::{Source, Statement, Step, TraceTree, Tracer, verify_step};
+
+use super::PlayError;
+use super::evidence::{Answer, Evidence, Nodes};
+use super::lie::Lie;
+
+/// A model in memory, every leaf of its artefact checked.
+#[derive(Clone)]
+pub struct Program {
+    model: Arc<Model>,
+    cpu: Arc<Cpu>,
+    source: Arc<dyn Source>,
+    tree: Arc<merkle::Tree>,
+}
+
+impl Program {
+    /// Loads an artefact for so many threads.
+    ///
+    /// # Errors
+    /// [`PlayError::Trace`] where it is damaged.
+    pub fn load<R: Read + Seek + Send + 'static>(
+        mut reader: Reader<R>,
+        threads: usize,
+    ) -> Result<Self, PlayError> {
+        let isa = Isa::best();
+        let hashes = validate(&mut reader).map_err(PlayError::trace)?;
+        let model = Model::load(&mut reader, isa).map_err(PlayError::trace)?;
+        Ok(Self {
+            model: Arc::new(model),
+            cpu: Arc::new(Cpu::new(isa, threads).map_err(PlayError::trace)?),
+            source: Arc::new(Mutex::new(reader)),
+            tree: Arc::new(merkle::Tree::new(hashes)),
+        })
+    }
+
+    /// The root that an artefact on the chain goes by.
+    #[must_use]
+    pub fn root(&self) -> Hash {
+        self.model.manifest().root()
+    }
+
+    /// Runs a job once, without tracing.
+    ///
+    /// # Errors
+    /// [`PlayError::Trace`] where the input is none of this program's, or not the job's.
+    pub fn repeat(&self, version: &Version, job: &Job, ids: &[u32]) -> Result<Repeated, PlayError> {
+        let (model, cpu) = (Arc::clone(&self.model), Arc::clone(&self.cpu));
+        let tracer = Tracer::new(model, cpu, Arc::clone(&self.source), ids);
+        let tracer = tracer.map_err(PlayError::trace)?;
+        let output = tracer.output();
+        let status =
+            if output.status == Status::Halted { RunStatus::Halted } else { RunStatus::Fault };
+        let answer = answer(version, job, status, output.root)?;
+        let input_root = job.input_root.as_slice().try_into().map_err(PlayError::trace)?;
+        let tokens = u32::try_from(ids.len()).map_err(PlayError::trace)?;
+        Ok(Repeated { program: self.clone(), tracer, answer, input_root, tokens })
+    }
+}
+
+/// A run that was repeated, and can be traced.
+pub struct Repeated {
+    program: Program,
+    tracer: Tracer,
+    answer: Answer,
+    input_root: Hash,
+    tokens: u32,
+}
+
+impl Repeated {
+    /// What came of it.
+    #[must_use]
+    pub fn answer(&self) -> Answer {
+        self.answer
+    }
+
+    /// The output row, f32 little endian; empty after a FAULT.
+    #[must_use]
+    pub fn output(&self) -> &[u8] {
+        &self.tracer.output().bytes
+    }
+
+    /// Traces it.
+    ///
+    /// # Errors
+    /// [`PlayError::Trace`].
+    pub fn trace(self) -> Result<Run, PlayError> {
+        let Self { program, tracer, answer, input_root, tokens } = self;
+        let tree = TraceTree::new(Arc::new(tracer)).map_err(PlayError::trace)?;
+        Ok(Run { program, tree, answer, input_root, tokens })
+    }
+
+    /// Traces something else than what was run: an injected fault.
+    ///
+    /// # Errors
+    /// [`PlayError::Trace`].
+    pub fn trace_lie(mut self, version: &Version, job: &Job, lie: Lie) -> Result<Run, PlayError> {
+        let (tracer, claimed) = lie.told(self.tracer, version)?;
+        self.tracer = tracer;
+        if let Some((status, output_root)) = claimed {
+            self.answer = answer(version, job, status, output_root)?;
+        }
+        self.trace()
+    }
+}
+
+fn answer(
+    version: &Version,
+    job: &Job,
+    status: RunStatus,
+    output_root: Hash,
+) -> Result<Answer, PlayError> {
+    let result_root = commitment::result_root(version, job, status, &output_root);
+    Ok(Answer { status, output_root, result_root: result_root.map_err(PlayError::trace)? })
+}
+
+/// A run with its trace: evidence for a trial.
+pub struct Run {
+    program: Program,
+    tree: TraceTree,
+    answer: Answer,
+    input_root: Hash,
+    tokens: u32,
+}
+
+impl Run {
+    fn manifest(&self) -> &Manifest {
+        self.program.model.manifest()
+    }
+}
+
+impl Evidence for Run {
+    fn answer(&self) -> Answer {
+        self.answer
+    }
+
+    fn leaves(&self) -> u64 {
+        self.tree.count()
+    }
+
+    fn steps_root(&self) -> Hash {
+        self.tree.root()
+    }
+
+    fn open(&self, level: u32, position: u64) -> Result<Vec<Hash>, PlayError> {
+        self.tree.open(level, position).map_err(PlayError::trace)
+    }
+
+    fn node(&self, level: u32, position: u64) -> Result<Hash, PlayError> {
+        self.tree.node(level, position).map_err(PlayError::trace)
+    }
+
+    fn last_path(&self) -> Result<Vec<Hash>, PlayError> {
+        let count = self.leaves();
+        let (mut position, mut path) = (count.saturating_sub(1), Vec::new());
+        for level in 0..merkle::height(count) {
+            // The last node of a level is a left child only where it has no sibling.
+            if !position.is_multiple_of(2) {
+                path.push(self.node(level, position - 1)?);
+            }
+            position /= 2;
+        }
+        Ok(path)
+    }
+
+    fn witness(&self, leaf: u64, theirs: Nodes<'_>) -> Result<Vec<u8>, PlayError> {
+        // What lies left of the leaf is the same in both traces, but only the own one is whole.
+        let count = self.leaves();
+        let node = |level: u32, position: u64| {
+            let left = merkle::under(count, level, position, 0).is_some_and(|it| it.end <= leaf);
+            let theirs = if left { None } else { theirs(level, position) };
+            theirs.or_else(|| self.tree.node(level, position).ok())
+        };
+        let witness = self.tree.tracer().witness(leaf, &node, &self.program.tree);
+        witness.map_err(PlayError::trace)
+    }
+
+    fn recompute(
+        &self,
+        steps_root: &Hash,
+        leaf: u64,
+        witness: &[u8],
+    ) -> Result<Option<Hash>, PlayError> {
+        let (input_root, tokens) = (&self.input_root, self.tokens);
+        let statement = Statement { manifest: self.manifest(), input_root, tokens, steps_root };
+        match verify_step(&statement, leaf, witness).map_err(PlayError::trace)? {
+            Step::Leaf(hash) => Ok(Some(hash)),
+            Step::Malformed => Ok(None),
+        }
+    }
+}

@@ -1,0 +1,157 @@
+//! A player's place in one trial: what it knows, what it has sent, what it does next.
+
+use std::collections::BTreeMap;
+
+use lockstep_proto::lockstep::trial::v1::Trial;
+use lockstep_vm::hash::Hash;
+
+use super::evidence::Evidence;
+use super::moves::{Intent, Move, Node};
+use super::opened::{Opened, top};
+use super::strategy::{Now, View};
+use super::{PlayError, Player};
+
+/// After so many heights a move that did not help is made again.
+const AGAIN_BLOCKS: u64 = 4;
+
+/// What a turn gives.
+#[derive(Debug, Default)]
+pub struct Turn {
+    /// To be sent, in this order.
+    pub moves: Vec<(Intent, Move)>,
+    /// Nodes whose lists are wanted from the chain; with them there may be more to do.
+    pub missing: Vec<Node>,
+    /// Moves that could not be made, and why.
+    pub failures: Vec<(Intent, PlayError)>,
+}
+
+/// A player's place in one trial. All that it must not lose stands on the chain, so that it can be
+/// taken anew after a restart.
+#[derive(Debug)]
+pub struct Seat<E> {
+    player: Player,
+    evidence: E,
+    opened: Opened,
+    /// Lists that the chain did not have at a height.
+    absent: BTreeMap<Node, u64>,
+    /// At which height a move was made.
+    made: BTreeMap<Intent, u64>,
+}
+
+impl<E: Evidence> Seat<E> {
+    /// A seat with all that is known by own computation.
+    #[must_use]
+    pub fn new(player: Player, evidence: E) -> Self {
+        let (absent, made) = (BTreeMap::new(), BTreeMap::new());
+        Self { player, evidence, opened: Opened::default(), absent, made }
+    }
+
+    /// What is known by own computation.
+    pub fn evidence(&self) -> &E {
+        &self.evidence
+    }
+
+    /// Takes in what the chain says was opened below a node; no bytes where it was not opened.
+    ///
+    /// # Errors
+    /// [`PlayError::Opened`].
+    pub fn put(
+        &mut self,
+        trial: &Trial,
+        now: &Now,
+        node: Node,
+        bytes: &[u8],
+    ) -> Result<(), PlayError> {
+        if bytes.is_empty() {
+            self.absent.insert(node, now.height);
+            return Ok(());
+        }
+        let trace = usize::try_from(node.trace).ok().and_then(|at| trial.traces.get(at));
+        self.opened.put(trace.ok_or(PlayError::Opened(node))?, node, bytes)
+    }
+
+    /// Makes the moves that are due and were not made lately.
+    ///
+    /// # Errors
+    /// Where the trial cannot be played at all.
+    pub fn turn(&mut self, trial: &Trial, now: &Now) -> Result<Turn, PlayError> {
+        let decision = self.view(trial, now).decide()?;
+        let mut turn = Turn::default();
+        turn.missing.extend(
+            decision.missing.into_iter().filter(|node| self.absent.get(node) != Some(&now.height)),
+        );
+        // A call for what may be open already would cost a height.
+        if !turn.missing.is_empty() {
+            return Ok(turn);
+        }
+        for intent in decision.intents {
+            let before = self.made.get(&intent);
+            if before.is_some_and(|at| at.saturating_add(AGAIN_BLOCKS) > now.height) {
+                continue;
+            }
+            self.made.insert(intent, now.height);
+            match self.make(trial, now, intent) {
+                Ok(moves) => turn.moves.extend(moves.map(|it| (intent, it))),
+                Err(error) => turn.failures.push((intent, error)),
+            }
+        }
+        Ok(turn)
+    }
+
+    fn view<'a>(&'a self, trial: &'a Trial, now: &'a Now) -> View<'a> {
+        let (player, opened) = (&self.player, &self.opened);
+        View { player, trial, now, evidence: &self.evidence, opened }
+    }
+
+    fn make(&self, trial: &Trial, now: &Now, intent: Intent) -> Result<Option<Move>, PlayError> {
+        let evidence = &self.evidence;
+        Ok(Some(match intent {
+            Intent::Challenge { answer, own } => Move::Challenge { answer, own },
+            Intent::Defend => {
+                let answer = evidence.answer();
+                let root = top(0, evidence.leaves());
+                Move::Defend {
+                    status: answer.status,
+                    output_root: answer.output_root,
+                    steps_root: evidence.steps_root(),
+                    last_path: evidence.last_path()?,
+                    nodes: evidence.open(root.level, root.position)?,
+                }
+            }
+            Intent::Call(node) => Move::Call(node),
+            Intent::Open(node) => Move::Open(node, evidence.open(node.level, node.position)?),
+            Intent::Prove(leaf) => {
+                let witness = evidence.witness(leaf.position, &|_, _| None)?;
+                let steps_root = evidence.steps_root();
+                let found = evidence.recompute(&steps_root, leaf.position, &witness)?;
+                if found != Some(evidence.node(0, leaf.position)?) && !self.player.stubborn {
+                    return Err(PlayError::Unprovable(leaf));
+                }
+                Move::Prove(leaf, witness)
+            }
+            Intent::Refute(leaf) => return self.refute(trial, now, leaf),
+            Intent::Concede => Move::Concede,
+        }))
+    }
+
+    /// Proves that a leaf of another's trace is wrong.
+    fn refute(&self, trial: &Trial, now: &Now, leaf: Node) -> Result<Option<Move>, PlayError> {
+        let trace = usize::try_from(leaf.trace).ok().and_then(|at| trial.traces.get(at));
+        let trace = trace.ok_or(PlayError::Opened(leaf))?;
+        let theirs = |level, position| {
+            self.opened.node(trace.leaves, Node { trace: leaf.trace, level, position })
+        };
+        let steps_root: Hash =
+            trace.steps_root.as_slice().try_into().map_err(|_| PlayError::Opened(leaf))?;
+        let witness = self.evidence.witness(leaf.position, &theirs)?;
+        let found = self.evidence.recompute(&steps_root, leaf.position, &witness)?;
+        if found != theirs(0, leaf.position) {
+            return Ok(Some(Move::Prove(leaf, witness)));
+        }
+        if self.player.stubborn {
+            let call = self.view(trial, now).call(trace, leaf);
+            return Ok(call.map(Move::Call));
+        }
+        Err(PlayError::Unprovable(leaf))
+    }
+}

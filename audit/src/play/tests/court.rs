@@ -1,0 +1,348 @@
+//! A referee over made-up leaves: the rules of a trial in small, for traces longer than any that a
+//! test could compute.
+
+use std::collections::BTreeMap;
+
+use lockstep_proto::lockstep::job::v1::RunStatus;
+use lockstep_proto::lockstep::trial::v1::{
+    Answer as OnTrial, Challenge, Game, GameState, Supporter, SupporterState, Trace, Trial,
+};
+use lockstep_vm::hash::Hash;
+use lockstep_vm::merkle::{Tree, below, fold, height, leaf_hash, root_of_top, under};
+
+use crate::play::{Answer, Evidence, Intent, Move, Node, Nodes, Now, PlayError, Player, Seat};
+
+pub(super) type Account = [u8; 20];
+
+const DEFEND: u64 = 8;
+const CALL: u64 = 16;
+const MOVE: u64 = 6;
+
+/// The hashes of a right trace.
+pub(super) fn truth(leaves: u64) -> Vec<Hash> {
+    (0..leaves).map(|at| leaf_hash(at, b"right")).collect()
+}
+
+/// The right trace with other leaves at these places, and at the end, which holds the answer.
+pub(super) fn lie(leaves: u64, at: &[u64], what: &str) -> Vec<Hash> {
+    let mut hashes = truth(leaves);
+    for at in at.iter().copied().chain([leaves - 1]) {
+        hashes[usize::try_from(at).unwrap()] = leaf_hash(at, what.as_bytes());
+    }
+    hashes
+}
+
+/// What somebody computed, or says so.
+#[derive(Debug, Clone)]
+pub(super) struct Made {
+    leaves: Vec<Hash>,
+    tree: Tree,
+}
+
+impl Made {
+    pub(super) fn new(leaves: Vec<Hash>) -> Self {
+        Self { tree: Tree::new(leaves.clone()), leaves }
+    }
+
+    fn count(&self) -> u64 {
+        self.tree.count()
+    }
+}
+
+impl Evidence for Made {
+    fn answer(&self) -> Answer {
+        let root = *self.leaves.last().unwrap();
+        Answer { status: RunStatus::Halted, output_root: root, result_root: root }
+    }
+
+    fn leaves(&self) -> u64 {
+        self.count()
+    }
+
+    fn steps_root(&self) -> Hash {
+        self.tree.root()
+    }
+
+    fn open(&self, level: u32, position: u64) -> Result<Vec<Hash>, PlayError> {
+        let level_below = below(level);
+        let range = under(self.count(), level, position, level_below).unwrap();
+        Ok(range.map(|at| self.tree.node(level_below, at).unwrap()).collect())
+    }
+
+    fn node(&self, level: u32, position: u64) -> Result<Hash, PlayError> {
+        Ok(self.tree.node(level, position).unwrap())
+    }
+
+    fn last_path(&self) -> Result<Vec<Hash>, PlayError> {
+        Ok(self.tree.path(self.count() - 1).unwrap())
+    }
+
+    /// All that a real witness needs of the other's tree: the leaf's path.
+    fn witness(&self, leaf: u64, theirs: Nodes<'_>) -> Result<Vec<u8>, PlayError> {
+        for level in 0..height(self.count()) {
+            let other = (leaf >> level) ^ 1;
+            let left = other < leaf >> level;
+            if theirs(0, leaf).is_some() && !left && self.tree.node(level, other).is_some() {
+                assert!(theirs(level, other).is_some(), "node {other} of level {level} is missing");
+            }
+        }
+        Ok(Vec::new())
+    }
+
+    fn recompute(&self, _: &Hash, leaf: u64, _: &[u8]) -> Result<Option<Hash>, PlayError> {
+        Ok(truth(self.count()).get(usize::try_from(leaf).unwrap()).copied())
+    }
+}
+
+/// A trial, its referee, and what was opened.
+#[derive(Debug)]
+pub(super) struct Court {
+    pub(super) trial: Trial,
+    pub(super) height: u64,
+    lists: BTreeMap<Node, Vec<u8>>,
+    truth: Vec<Hash>,
+}
+
+impl Court {
+    /// Members by account, and what each revealed.
+    pub(super) fn open(members: &[(Account, &Made)]) -> Self {
+        let mut trial =
+            Trial { job: 1, defend_counter: DEFEND, call_counter: CALL, ..Trial::default() };
+        let truth = truth(members[0].1.count());
+        for (account, made) in members {
+            let answer = answer(&mut trial, &made.answer().result_root);
+            stand(&mut trial, *account, *account, answer, 0);
+        }
+        Self { trial, height: 0, lists: BTreeMap::new(), truth }
+    }
+
+    pub(super) fn now(&self) -> Now {
+        let height = self.height;
+        Now { height, clock: height, defend_blocks: DEFEND, move_blocks: MOVE }
+    }
+
+    /// Everything that a seat has to do now, with the lists that it asks for.
+    pub(super) fn turn(&self, seat: &mut Seat<Made>) -> Vec<(Intent, Move)> {
+        loop {
+            let turn = seat.turn(&self.trial, &self.now()).unwrap();
+            assert!(turn.failures.is_empty(), "{:?}", turn.failures);
+            if turn.missing.is_empty() {
+                return turn.moves;
+            }
+            for node in turn.missing {
+                let bytes = self.lists.get(&node).cloned().unwrap_or_default();
+                seat.put(&self.trial, &self.now(), node, &bytes).unwrap();
+            }
+        }
+    }
+
+    /// One block with these moves; none may be refused, but about a trace that has just fallen.
+    pub(super) fn block(&mut self, moves: Vec<(Account, Move)>) {
+        self.height += 1;
+        for (account, it) in moves {
+            let words = format!("{it:?}");
+            let late = self.is_late(&it);
+            let taken = self.apply(account, it);
+            assert!(taken.is_some() || late, "refused: {words}");
+        }
+        self.deadlines();
+    }
+
+    fn is_late(&self, it: &Move) -> bool {
+        let (Move::Call(node) | Move::Open(node, _) | Move::Prove(node, _)) = it else {
+            return false;
+        };
+        self.trial.traces[usize::try_from(node.trace).unwrap()].fallen
+    }
+
+    fn apply(&mut self, me: Account, it: Move) -> Option<()> {
+        match it {
+            Move::Challenge { answer: root, own } => {
+                let doubted = answer(&mut self.trial, &root);
+                let challenge = Challenge { account: me.to_vec(), answer: doubted, bond: 9 };
+                self.trial.challenges.push(challenge);
+                if let Some(own) = own {
+                    let own = answer(&mut self.trial, &own);
+                    stand(&mut self.trial, me, [0; 20], own, 9);
+                }
+                Some(())
+            }
+            Move::Defend { output_root, steps_root, nodes, .. } => {
+                let count = u64::try_from(self.truth.len()).unwrap();
+                let root = fold(count, height(count), 0, &nodes)?;
+                (root_of_top(count, &root) == steps_root).then_some(())?;
+                let number = u32::try_from(self.trial.traces.len()).unwrap();
+                let node = Node { trace: number, level: height(count), position: 0 };
+                self.lists.insert(node, nodes.concat());
+                let answer = answer(&mut self.trial, &output_root);
+                self.trial.traces.push(Trace {
+                    account: me.to_vec(),
+                    answer,
+                    steps_root: steps_root.to_vec(),
+                    leaves: count,
+                    ..Trace::default()
+                });
+                Some(())
+            }
+            Move::Call(node) => self.call(me, node),
+            Move::Open(node, nodes) => {
+                let list = self.lists.insert(node, nodes.concat());
+                self.games_at(node, GameState::Open, GameState::Call);
+                list.is_none().then_some(())
+            }
+            Move::Prove(node, _) => self.prove(node),
+            Move::Concede => {
+                let mut mine = self.trial.supporters.iter_mut().filter(|it| it.account == me);
+                mine.next()?.set_state(SupporterState::Conceded);
+                Some(())
+            }
+        }
+    }
+
+    fn call(&mut self, me: Account, node: Node) -> Option<()> {
+        let count = u64::try_from(self.truth.len()).unwrap();
+        let mut games = self.trial.games.iter_mut();
+        let game = games.find(|game| game.trace == node.trace && game.challenger == me);
+        let (level, position) = game.as_ref().map_or((height(count), 0), |g| (g.level, g.position));
+        let child = node.level == below(level) && node.position >> (level - node.level) == position;
+        child.then_some(())?;
+        let state = if self.lists.contains_key(&node) { GameState::Call } else { GameState::Open };
+        let next = Game {
+            trace: node.trace,
+            challenger: me.to_vec(),
+            level: node.level,
+            position: node.position,
+            state: state.into(),
+            move_counter: self.height + MOVE,
+            ..Game::default()
+        };
+        match game {
+            Some(game) if game.state() == GameState::Call => *game = next,
+            Some(_) => return None,
+            None => self.trial.games.push(next),
+        }
+        Some(())
+    }
+
+    fn prove(&mut self, node: Node) -> Option<()> {
+        let at = usize::try_from(node.position).unwrap();
+        let said = self.lists.iter().find_map(|(list, bytes)| {
+            let leaves = list.trace == node.trace && below(list.level) == 0;
+            let first = list.position << list.level;
+            let at = usize::try_from(node.position.checked_sub(first)?).unwrap();
+            leaves.then(|| bytes.as_chunks::<32>().0.get(at).copied())?
+        })?;
+        if said == self.truth[at] {
+            self.games_at(node, GameState::Open, GameState::Lost);
+        } else {
+            self.fell(node.trace);
+        }
+        Some(())
+    }
+
+    fn games_at(&mut self, node: Node, from: GameState, to: GameState) {
+        for game in &mut self.trial.games {
+            let here = (game.trace, game.level, game.position);
+            if here == (node.trace, node.level, node.position) && game.state() == from {
+                game.set_state(to);
+                game.move_counter = self.height + MOVE;
+            }
+        }
+    }
+
+    fn fell(&mut self, trace: u32) {
+        self.trial.traces[usize::try_from(trace).unwrap()].fallen = true;
+        for game in self.trial.games.iter_mut().filter(|game| game.trace == trace) {
+            game.set_state(GameState::Won);
+        }
+        let traces = self.trial.traces.clone();
+        let fallen = &traces[usize::try_from(trace).unwrap()];
+        for it in &mut self.trial.supporters {
+            if it.account == fallen.account {
+                it.set_state(SupporterState::Wrong);
+            }
+        }
+    }
+
+    fn deadlines(&mut self) {
+        let games = self.trial.games.clone();
+        for (at, game) in games.iter().enumerate() {
+            if game.move_counter > self.height {
+                continue;
+            }
+            match game.state() {
+                GameState::Open => self.fell(game.trace),
+                GameState::Call => self.trial.games[at].set_state(GameState::Lost),
+                _ => {}
+            }
+        }
+        self.trial.call_over = self.height >= self.trial.call_counter;
+        self.trial.defend_over = self.height >= self.trial.defend_counter;
+        if !self.trial.defend_over {
+            return;
+        }
+        let traces = self.trial.traces.clone();
+        for (number, answer) in (0..).zip(&mut self.trial.answers) {
+            answer.fallen = !traces.iter().any(|trace| trace.answer == number && !trace.fallen);
+        }
+    }
+
+    /// Whether the trial can end, and with which answers.
+    pub(super) fn survivors(&self) -> Option<Vec<Hash>> {
+        let open = |game: &Game| matches!(game.state(), GameState::Open | GameState::Call);
+        let over = self.trial.call_over && !self.trial.games.iter().any(open);
+        let standing = self.trial.answers.iter().filter(|answer| !answer.fallen);
+        over.then(|| standing.map(|it| it.result_root.as_slice().try_into().unwrap()).collect())
+    }
+}
+
+fn answer(trial: &mut Trial, root: &Hash) -> u32 {
+    let at = trial.answers.iter().position(|answer| answer.result_root == root);
+    let at = at.unwrap_or_else(|| {
+        trial.answers.push(OnTrial { result_root: root.to_vec(), ..OnTrial::default() });
+        trial.answers.len() - 1
+    });
+    u32::try_from(at).unwrap()
+}
+
+fn stand(trial: &mut Trial, account: Account, validator: Account, answer: u32, bond: u64) {
+    let validator = if bond == 0 { validator.to_vec() } else { Vec::new() };
+    let state = SupporterState::In.into();
+    trial.supporters.push(Supporter { account: account.to_vec(), validator, answer, bond, state });
+}
+
+/// A party at a trial.
+pub(super) struct Party {
+    pub(super) account: Account,
+    pub(super) seat: Seat<Made>,
+    /// How many moves it makes before it falls silent.
+    pub(super) patience: usize,
+}
+
+impl Party {
+    pub(super) fn new(name: u8, made: &Made, bonds: bool, stubborn: bool) -> Self {
+        let account = [name; 20];
+        let player = Player { account, bonds, stubborn };
+        Self { account, seat: Seat::new(player, made.clone()), patience: usize::MAX }
+    }
+}
+
+/// Plays until the trial can end: which answers stand.
+pub(super) fn play(court: &mut Court, parties: &mut [Party]) -> Vec<Hash> {
+    for _ in 0..100 {
+        if let Some(survivors) = court.survivors() {
+            return survivors;
+        }
+        let mut moves = Vec::new();
+        for party in parties.iter_mut() {
+            for (_, it) in court.turn(&mut party.seat) {
+                if party.patience > 0 {
+                    party.patience -= 1;
+                    moves.push((party.account, it));
+                }
+            }
+        }
+        court.block(moves);
+    }
+    panic!("no end: {:?}", court.trial);
+}
