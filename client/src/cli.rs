@@ -12,7 +12,8 @@ use crate::commands::Command;
 ///
 /// Ends with 0 when all went well, 1 when it was asked something impossible or reached no node,
 /// 2 when the chain refused and nothing changed, 3 when a transaction stands in a block and failed
-/// there, 4 when it is not known after the timeout. `docs/errors.md` lists the chain's codes.
+/// there, 4 when it is not known after the timeout, 10 when an audit found a difference, 11 when an
+/// audit could not be carried through. `docs/errors.md` lists the chain's codes.
 #[derive(Debug, Parser)]
 #[command(name = "lockstep", version, arg_required_else_help = true, propagate_version = true)]
 pub(crate) struct Cli {

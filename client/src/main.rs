@@ -29,7 +29,7 @@ fn main() -> ExitCode {
         )),
     };
     match done {
-        Ok(()) => ExitCode::SUCCESS,
+        Ok(code) => ExitCode::from(code),
         Err(error) => {
             console::complain(&error, json);
             ExitCode::from(error.exit_code())

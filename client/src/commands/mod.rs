@@ -1,5 +1,6 @@
 //! One command, one file.
 
+mod audit;
 mod docs;
 mod job;
 mod keys;
@@ -46,15 +47,19 @@ pub(crate) enum Command {
     Royalty(royalty::Royalty),
     /// How the node is doing.
     Status,
+    /// Recomputes the chain from its blocks: needs no node to trust.
+    #[command(subcommand)]
+    Audit(audit::Audit),
     /// Writes reference pages.
     #[command(subcommand, hide = true)]
     Docs(docs::Docs),
 }
 
-/// Does what was asked for.
-pub(crate) async fn run(cli: Cli) -> Result<()> {
+/// Does what was asked for; the exit code where it went well: an audit has some of its own.
+pub(crate) async fn run(cli: Cli) -> Result<u8> {
     let globals = &cli.globals;
-    match cli.command {
+    let done = match cli.command {
+        Command::Audit(command) => return audit::run(globals, command).await,
         Command::Keys(command) => keys::run(globals, &command),
         Command::Tx(command) => tx::run(globals, command).await,
         Command::Query(command) => query::run(globals, &command).await,
@@ -68,7 +73,8 @@ pub(crate) async fn run(cli: Cli) -> Result<()> {
             docs::run(&command);
             Ok(())
         }
-    }
+    };
+    done.map(|()| 0)
 }
 
 fn client(globals: &Globals) -> Result<Client> {

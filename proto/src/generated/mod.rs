@@ -55,6 +55,11 @@ pub mod cosmos {
     }
 }
 pub mod lockstep {
+    pub mod audit {
+        pub mod v1 {
+            include!("lockstep.audit.v1.rs");
+        }
+    }
     pub mod block {
         pub mod v1 {
             include!("lockstep.block.v1.rs");

@@ -1,0 +1,226 @@
+//! What an audit found: JSON that is the same bytes on every machine, and a page for people.
+//!
+//! Nothing in a report depends on when, where or how fast it was made.
+
+use std::collections::BTreeMap;
+use std::fmt;
+
+use serde::Serialize;
+use serde_json::Value;
+
+/// The form of the JSON.
+pub const FORMAT: &str = "lockstep-audit/1";
+
+/// How an audit ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Verdict {
+    /// Everything was as the rules give it.
+    Pass,
+    /// Something was not.
+    Difference,
+    /// It could not be carried through.
+    Incomplete,
+}
+
+impl Verdict {
+    /// 0, 10 or 11.
+    #[must_use]
+    pub const fn exit_code(self) -> u8 {
+        match self {
+            Self::Pass => 0,
+            Self::Difference => 10,
+            Self::Incomplete => 11,
+        }
+    }
+}
+
+/// A transaction of a block.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct TxPlace {
+    /// Its place in the block; 0 is the extended commit.
+    pub index: usize,
+    /// SHA-256 of its bytes, in hex.
+    pub hash: String,
+}
+
+/// The first thing that was not as it has to be.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
+pub struct Difference {
+    /// What was compared, for example `header.data_hash`.
+    pub what: String,
+    /// The block.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub height: Option<u64>,
+    /// The transaction.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub tx: Option<TxPlace>,
+    /// The key of the state, in words.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub key: Option<String>,
+    /// What it has to be.
+    pub expected: Value,
+    /// What it is.
+    pub found: Value,
+    /// What it means, where that is not plain.
+    #[serde(skip_serializing_if = "String::is_empty")]
+    pub note: String,
+}
+
+impl Difference {
+    /// `what` has to be `expected` and is `found`.
+    pub fn new(
+        what: impl Into<String>,
+        expected: impl Into<Value>,
+        found: impl Into<Value>,
+    ) -> Self {
+        let (expected, found) = (expected.into(), found.into());
+        Self { what: what.into(), expected, found, ..Self::default() }
+    }
+
+    /// In this block.
+    #[must_use]
+    pub fn at(mut self, height: u64) -> Self {
+        self.height = Some(height);
+        self
+    }
+
+    /// Of this transaction.
+    #[must_use]
+    pub fn of_tx(mut self, index: usize, hash: [u8; 32]) -> Self {
+        self.tx = Some(TxPlace { index, hash: hex::encode(hash) });
+        self
+    }
+
+    /// With a word on what it means.
+    #[must_use]
+    pub fn note(mut self, note: impl Into<String>) -> Self {
+        self.note = note.into();
+        self
+    }
+}
+
+impl fmt::Display for Difference {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if let Some(height) = self.height {
+            write!(f, "height {height}: ")?;
+        }
+        if let Some(tx) = &self.tx {
+            write!(f, "transaction {} ({}): ", tx.index, tx.hash)?;
+        }
+        if let Some(key) = &self.key {
+            write!(f, "{key}: ")?;
+        }
+        write!(f, "{} must be {}, is {}", self.what, words(&self.expected), words(&self.found))?;
+        if !self.note.is_empty() {
+            write!(f, " ({})", self.note)?;
+        }
+        Ok(())
+    }
+}
+
+/// A value without the quotes of a plain text.
+fn words(value: &Value) -> String {
+    match value {
+        Value::String(text) if text.is_empty() => "nothing".to_owned(),
+        Value::String(text) => text.clone(),
+        other => other.to_string(),
+    }
+}
+
+/// What an audit found.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Report {
+    /// [`FORMAT`].
+    pub format: &'static str,
+    /// Which audit, for example `replay`.
+    pub audit: &'static str,
+    /// The network.
+    pub chain_id: String,
+    /// How it ended.
+    pub verdict: Verdict,
+    /// What was looked at, by name: heights, transactions, amounts.
+    pub facts: BTreeMap<String, Value>,
+    /// The first difference.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub difference: Option<Difference>,
+    /// Why it could not be carried through.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub incomplete: Option<String>,
+}
+
+impl Report {
+    /// A report that passes, so far.
+    #[must_use]
+    pub fn new(audit: &'static str, chain_id: impl Into<String>) -> Self {
+        Self {
+            format: FORMAT,
+            audit,
+            chain_id: chain_id.into(),
+            verdict: Verdict::Pass,
+            facts: BTreeMap::new(),
+            difference: None,
+            incomplete: None,
+        }
+    }
+
+    /// Adds a fact.
+    pub fn fact(&mut self, name: &str, value: impl Into<Value>) {
+        self.facts.insert(name.to_owned(), value.into());
+    }
+
+    /// Ends it with a difference.
+    pub fn differs(&mut self, difference: Difference) {
+        self.verdict = Verdict::Difference;
+        self.difference = Some(difference);
+    }
+
+    /// Ends it before its end.
+    pub fn lacks(&mut self, what: impl Into<String>) {
+        self.verdict = Verdict::Incomplete;
+        self.incomplete = Some(what.into());
+    }
+
+    /// The JSON: sorted, two spaces of indent, a line end.
+    #[must_use]
+    pub fn to_json(&self) -> String {
+        // Through `Value`, whose objects are sorted. Neither step can fail for these types.
+        let value = serde_json::to_value(self).unwrap_or_default();
+        let mut text = serde_json::to_string_pretty(&value).unwrap_or_default();
+        text.push('\n');
+        text
+    }
+
+    /// BLAKE3 of [`Report::to_json`], in hex.
+    #[must_use]
+    pub fn hash(&self) -> String {
+        blake3::hash(self.to_json().as_bytes()).to_hex().to_string()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_report_is_the_same_bytes_in_whatever_order_it_was_made() {
+        let mut one = Report::new("replay", "net");
+        one.fact("txs", 5);
+        one.fact("heights", 3);
+        let mut other = Report::new("replay", "net");
+        other.fact("heights", 3);
+        other.fact("txs", 5);
+        assert_eq!(one.to_json(), other.to_json());
+        assert_eq!(one.hash(), other.hash());
+        other.fact("txs", 6);
+        assert_ne!(one.hash(), other.hash());
+    }
+
+    #[test]
+    fn a_difference_reads_as_a_sentence() {
+        let found = Difference::new("gas used", 5, 6).at(9).of_tx(2, [0xab; 32]);
+        let words = found.to_string();
+        assert!(words.starts_with("height 9: transaction 2 (abab"), "{words}");
+        assert!(words.ends_with("gas used must be 5, is 6"), "{words}");
+    }
+}
