@@ -5,6 +5,9 @@ use crate::report::Difference;
 /// What this crate's functions return.
 pub type Result<T, E = Stop> = std::result::Result<T, E>;
 
+/// What a comparison returns.
+pub type Compared<T = ()> = std::result::Result<T, Box<Difference>>;
+
 /// Why an audit did not go on.
 #[derive(Debug, thiserror::Error)]
 pub enum Stop {
@@ -60,5 +63,11 @@ impl Stop {
 impl From<Difference> for Stop {
     fn from(difference: Difference) -> Self {
         Self::Difference(Box::new(difference))
+    }
+}
+
+impl From<Box<Difference>> for Stop {
+    fn from(difference: Box<Difference>) -> Self {
+        Self::Difference(difference)
     }
 }

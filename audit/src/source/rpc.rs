@@ -286,7 +286,8 @@ mod tests {
 
     #[test]
     fn extensions_of_votes_in_evidence_are_read() {
-        let mut evidence = json!({ "evidence": [{ "value": { "vote_a": { "extension": "AQI=" } } }] });
+        let mut evidence =
+            json!({ "evidence": [{ "value": { "vote_a": { "extension": "AQI=" } } }] });
         numbers_of_extensions(&mut evidence);
         assert_eq!(evidence["evidence"][0]["value"]["vote_a"]["extension"], json!([1, 2]));
     }

@@ -1,0 +1,192 @@
+//! What blocks move of themselves, and what only they can know.
+
+use lockstep_chain::address::{Address, parse_account, parse_operator};
+use lockstep_chain::block::Event;
+use lockstep_proto::lockstep::job::v1::{JobState, PayoutKind};
+use lockstep_proto::lockstep::staking::v1::Offence;
+
+use super::{Books, Pot, Slash};
+use crate::Compared;
+use crate::amounts::{self, Settled, share};
+use crate::report::Difference;
+
+/// The first attribute of a name, read.
+fn get<T>(event: &Event, name: &str, read: impl Fn(&str) -> Option<T>) -> Compared<T> {
+    let text = event.attributes.iter().find(|(key, _)| key == name).map(|(_, value)| value);
+    text.and_then(|text| read(text)).ok_or_else(|| {
+        let found = text.map_or("nothing", String::as_str);
+        Difference::new(format!("{name} of the event {}", event.kind), "a value", found).into()
+    })
+}
+
+fn number(event: &Event, name: &str) -> Compared<u64> {
+    get(event, name, |text| text.parse().ok())
+}
+
+fn operator(event: &Event, name: &str) -> Compared<Address> {
+    get(event, name, |text| parse_operator(text).ok())
+}
+
+impl Books {
+    pub(super) fn event(&mut self, event: &Event) -> Compared {
+        match event.kind.as_str() {
+            "post_job" => {
+                let job = number(event, "job")?;
+                let booked = self.jobs.get(&job).map_or(0, |job| job.fee);
+                equal(&format!("the fee of job {job}"), booked, number(event, "fee")?)
+            }
+            "job_paid_out" => self.paid_out(event),
+            "unbonding_matured" => self.matured(event),
+            "slash_recorded" => self.slash_recorded(event),
+            "slash_executed" => self.slash_executed(event),
+            _ => Ok(()),
+        }
+    }
+
+    fn paid_out(&mut self, event: &Event) -> Compared {
+        let id = number(event, "job")?;
+        let state = get(event, "state", JobState::from_str_name)?;
+        let paid = payouts(event)?;
+        let unknown =
+            || Box::new(Difference::new(format!("job {id}"), "a job", "none that was posted"));
+        let job = self.jobs.get_mut(&id).ok_or_else(unknown)?;
+        if std::mem::replace(&mut job.paid_out, true) {
+            return Err(
+                Difference::new(format!("the escrow of job {id}"), "one exit", "a second").into()
+            );
+        }
+        let executors = paid.iter().filter(|(kind, ..)| *kind == PayoutKind::Executor);
+        let settled = Settled {
+            state,
+            fee: job.fee,
+            deposit: job.deposit,
+            posting_charge: job.posting_charge,
+            poster: job.poster.to_vec(),
+            right: executors.filter_map(|(_, account, _)| account.map(Vec::from)).collect(),
+        };
+        let version = self.models.version(job.version).ok_or_else(unknown)?;
+        let expected = settled.payouts(&version.recipients, &self.params);
+        let same = expected.len() == paid.len()
+            && expected.iter().zip(&paid).all(|(must, (kind, account, amount))| {
+                let account = account.map(Vec::from).unwrap_or_default();
+                must.kind() == *kind && must.account == account && must.amount == *amount
+            });
+        if !same {
+            let found = event.attributes.iter().map(|(key, value)| format!("{key} {value}"));
+            let found = found.collect::<Vec<_>>().join(", ");
+            let must = amounts::payouts(&expected);
+            return Err(Difference::new(format!("the payouts of job {id}"), must, found).into());
+        }
+        for (kind, account, amount) in paid {
+            let to = account.map_or(Pot::Burned, Pot::Account);
+            self.ledger.transfer(Pot::Escrow(id), to, amount)?;
+            *self.payouts.entry(kind).or_default() += u128::from(amount);
+            if let (PayoutKind::Author, Some(account)) = (kind, account) {
+                let royalties = self.royalties.entry(account).or_default();
+                royalties.jobs = royalties.jobs.saturating_add(amount);
+            }
+        }
+        equal(
+            &format!("what is left in the escrow of job {id}"),
+            0,
+            self.ledger.of(&Pot::Escrow(id)),
+        )
+    }
+
+    fn matured(&mut self, event: &Event) -> Compared {
+        let id = number(event, "unbonding")?;
+        let delegator = get(event, "delegator", |text| parse_account(text).ok())?;
+        let Some(entry) = self.unbondings.remove(&id) else {
+            return Err(
+                Difference::new(format!("unbonding {id}"), "one that was begun", "none").into()
+            );
+        };
+        if entry.delegator != delegator {
+            let must = lockstep_chain::address::account(&entry.delegator);
+            let found = lockstep_chain::address::account(&delegator);
+            return Err(
+                Difference::new(format!("the delegator of unbonding {id}"), must, found).into()
+            );
+        }
+        let amount = self.ledger.of(&Pot::Unbonding(id));
+        equal(&format!("the amount of unbonding {id}"), amount, number(event, "amount")?)?;
+        self.ledger.transfer(Pot::Unbonding(id), Pot::Account(delegator), amount)
+    }
+
+    fn slash_recorded(&mut self, event: &Event) -> Compared {
+        let id = number(event, "slash")?;
+        let operator = operator(event, "validator")?;
+        let offence = get(event, "offence", Offence::from_str_name)?;
+        let wrong_result = offence == Offence::WrongResult;
+        let again = self.slashes.values().any(|it| it.wrong_result && it.operator == operator);
+        let params = &self.params;
+        let must = match offence {
+            Offence::WrongResult if again => 10_000,
+            Offence::WrongResult => params.slash_wrong_bps,
+            Offence::NoReveal => params.slash_no_reveal_bps,
+            Offence::Equivocation => params.slash_equivocation_bps,
+            Offence::NoShow | Offence::Conceded | Offence::Unspecified => params.slash_no_show_bps,
+        };
+        let found = number(event, "fraction_bps")?;
+        equal(&format!("basis points of slash {id}"), must.into(), found)?;
+        let slash = Slash {
+            operator,
+            wrong_result,
+            infraction_height: number(event, "infraction_height")?,
+            fraction_bps: must,
+            amount: None,
+        };
+        self.slashes.insert(id, slash);
+        Ok(())
+    }
+
+    /// Takes the fraction from the bonded stake and from everything unbonded since the infraction.
+    fn slash_executed(&mut self, event: &Event) -> Compared {
+        let id = number(event, "slash")?;
+        let pending = self.slashes.get_mut(&id).filter(|slash| slash.amount.is_none());
+        let Some(slash) = pending else {
+            return Err(Difference::new(format!("slash {id}"), "one that waits", "none").into());
+        };
+        let liable = self.unbondings.iter().filter(|(_, it)| {
+            it.operator == slash.operator && it.created_height >= slash.infraction_height
+        });
+        let pots = liable.map(|(id, _)| Pot::Unbonding(*id));
+        let pots: Vec<Pot> = std::iter::once(Pot::Bonded(slash.operator)).chain(pots).collect();
+        let mut taken = 0_u64;
+        for pot in pots {
+            let amount = share(self.ledger.of(&pot), slash.fraction_bps.into(), 10_000);
+            self.ledger.transfer(pot, Pot::Burned, amount)?;
+            taken = taken.saturating_add(amount);
+        }
+        slash.amount = Some(taken);
+        equal(&format!("what slash {id} took"), taken, number(event, "amount")?)
+    }
+}
+
+fn equal(what: &str, must: u64, found: u64) -> Compared {
+    if must == found { Ok(()) } else { Err(Difference::new(what, must, found).into()) }
+}
+
+/// Kind, account and amount of each payout in a `job_paid_out`.
+fn payouts(event: &Event) -> Compared<Vec<(PayoutKind, Option<Address>, u64)>> {
+    let mut payouts = Vec::new();
+    let wrong =
+        || Box::new(Difference::new("a payout", "kind, account and amount", "something else"));
+    for (key, value) in &event.attributes {
+        match key.as_str() {
+            "kind" => {
+                let kind = PayoutKind::from_str_name(value).ok_or_else(wrong)?;
+                payouts.push((kind, None, 0));
+            }
+            "account" => {
+                let account = parse_account(value).map_err(|_| wrong())?;
+                payouts.last_mut().ok_or_else(wrong)?.1 = Some(account);
+            }
+            "amount" => {
+                payouts.last_mut().ok_or_else(wrong)?.2 = value.parse().map_err(|_| wrong())?;
+            }
+            _ => {}
+        }
+    }
+    Ok(payouts)
+}

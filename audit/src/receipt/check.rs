@@ -1,0 +1,176 @@
+//! Checks a receipt, from its bytes up.
+
+use lockstep_chain::tree::verify_ics23;
+use lockstep_proto::lockstep::chain::v1::Params;
+use lockstep_proto::lockstep::job::v1::{Job, JobState, RunStatus};
+use lockstep_proto::lockstep::model::v1::Version;
+use lockstep_vm::result::{input_root, result_root};
+
+use super::{BYTES_MAX, FORMAT, Receipt};
+use crate::amounts::{Settled, is_terminal, payouts};
+use crate::commit::{self, Signed};
+use crate::report::Difference;
+use crate::{Result, Stop};
+
+/// What makes the validators of a header those of the network. Signatures alone do not: anyone can
+/// make keys and sign with them.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Anchor {
+    /// The network, where it is known.
+    pub chain_id: Option<String>,
+    /// Hashes of validator sets that are trusted: that of the genesis file, or one that an audit or
+    /// a validator told.
+    pub validators: Vec<tendermint::Hash>,
+    /// Hashes of headers that are trusted.
+    pub headers: Vec<tendermint::Hash>,
+}
+
+impl Anchor {
+    /// Whether it reaches this header.
+    #[must_use]
+    pub fn holds(&self, header: &tendermint::block::Header) -> bool {
+        self.validators.contains(&header.validators_hash) || self.headers.contains(&header.hash())
+    }
+}
+
+/// What a receipt that was checked says.
+#[derive(Debug, Clone)]
+pub struct Checked {
+    /// The header that everything is proved under.
+    pub header: tendermint::block::Header,
+    /// The power that signed it.
+    pub signed: Signed,
+    /// Its validators are those of the network.
+    pub anchored: bool,
+    /// The job.
+    pub job: Job,
+    /// The version that ran.
+    pub version: Version,
+    /// The rules.
+    pub params: Params,
+}
+
+/// Checks everything that follows from a receipt and the anchor.
+///
+/// # Errors
+/// [`Stop::Difference`] with the first thing that is wrong.
+pub fn check(bytes: &[u8], anchor: &Anchor) -> Result<Checked> {
+    let receipt = decode(bytes)?;
+    let header = receipt.signed_header.header();
+    if let Some(chain_id) = &anchor.chain_id
+        && chain_id != header.chain_id.as_str()
+    {
+        let found = header.chain_id.as_str();
+        return Err(Difference::new("the network", chain_id.as_str(), found).into());
+    }
+    let validators = receipt.validator_set().ok_or_else(|| {
+        Difference::new("validators", "ed25519 keys and powers", "something else")
+    })?;
+    let signed = commit::verify(header, receipt.signed_header.commit(), &validators)?;
+    proved(&receipt)?;
+    let wrong = |what: &str| Difference::new(what, "a message of the state", "something else");
+    let job: Job = receipt.value(0).ok_or_else(|| wrong("job"))?;
+    let version: Version = receipt.value(1).ok_or_else(|| wrong("version"))?;
+    let params: Params = receipt.value(2).ok_or_else(|| wrong("params"))?;
+    result(&job, &version)?;
+    amounts(&job, &version, &params)?;
+    let anchored = anchor.holds(header);
+    Ok(Checked { header: header.clone(), signed, anchored, job, version, params })
+}
+
+fn decode(bytes: &[u8]) -> Result<Receipt> {
+    if bytes.len() > BYTES_MAX {
+        let what = format!("at most {BYTES_MAX} bytes");
+        return Err(Difference::new("the file", what, bytes.len()).into());
+    }
+    let receipt: Receipt = serde_json::from_slice(bytes).map_err(|cause| {
+        Difference::new("the file", "a receipt", cause.to_string())
+            .note("`lockstep job receipt` writes one")
+    })?;
+    if receipt.format != FORMAT {
+        return Err(Difference::new("format", FORMAT, receipt.format).into());
+    }
+    if receipt.encode().as_bytes() != bytes {
+        let note = "spaces, the order of fields and the case of letters count, too";
+        let found = "another encoding of the same receipt";
+        return Err(Difference::new("the file", "as it was written", found).note(note).into());
+    }
+    Ok(receipt)
+}
+
+/// Checks the proofs of job, version and parameters.
+fn proved(receipt: &Receipt) -> Result<()> {
+    let header = receipt.signed_header.header();
+    let root =
+        header.app_hash.as_bytes().try_into().map_err(|_| {
+            Difference::new("app hash", "32 bytes", header.app_hash.as_bytes().len())
+        })?;
+    let job = receipt.value::<Job>(0).unwrap_or_default();
+    if job.id != receipt.job {
+        return Err(Difference::new("the job's number", receipt.job, job.id).into());
+    }
+    let keys = super::keys(&job);
+    if receipt.state.len() != keys.len() {
+        let found = receipt.state.len();
+        return Err(Difference::new("state", "job, version and params", found).into());
+    }
+    for ((name, key), proved) in ["job", "version", "params"].iter().zip(keys).zip(&receipt.state) {
+        let differs = |must: String, is: String| {
+            let mut found = Difference::new(format!("the proof of {name}"), must, is);
+            found.height = Some(header.height.value());
+            found.key = Some((*name).to_owned());
+            Stop::from(found)
+        };
+        if proved.key != key {
+            return Err(differs(hex::encode(key), hex::encode(&proved.key)));
+        }
+        verify_ics23(&proved.proof, &root, &key, Some(&proved.value)).map_err(|cause| {
+            differs(format!("one under {}", header.app_hash), cause.to_string())
+        })?;
+    }
+    Ok(())
+}
+
+/// The output is the one that the result root binds to version and input.
+fn result(job: &Job, version: &Version) -> Result<()> {
+    if job.version != version.id {
+        return Err(Difference::new("the job's version", job.version, version.id).into());
+    }
+    if !job.input.is_empty() && job.input_root != input_root(&job.input) {
+        let (must, is) = (hex::encode(&job.input_root), hex::encode(input_root(&job.input)));
+        return Err(Difference::new("the input's root", must, is).into());
+    }
+    // A blob's bytes are not in the job: `--recompute` fetches them.
+    let shown = matches!(job.state(), JobState::Verified | JobState::Final)
+        && job.delivered_height != 0
+        && !job.input.is_empty();
+    let (true, Ok(artefact)) = (shown, version.artefact_root.as_slice().try_into()) else {
+        return Ok(());
+    };
+    let output = (job.status() != RunStatus::Fault).then_some(job.output.as_slice());
+    let root = result_root(artefact, &job.input, b"", output);
+    if root.as_slice() != job.result_root {
+        let (must, is) = (hex::encode(&job.result_root), hex::encode(root));
+        return Err(Difference::new("the result's root", must, is).into());
+    }
+    Ok(())
+}
+
+/// What was paid is what the rules give, and adds up to what was held.
+fn amounts(job: &Job, version: &Version, params: &Params) -> Result<()> {
+    let expected = Settled::from(job).payouts(&version.recipients, params);
+    if job.payouts != expected {
+        let (must, is) = (payouts(&expected), payouts(&job.payouts));
+        return Err(Difference::new("the payouts", must, is).into());
+    }
+    if is_terminal(job.state()) {
+        let sum = |amounts: &mut dyn Iterator<Item = u64>| amounts.map(u128::from).sum::<u128>();
+        let held = sum(&mut [job.fee, job.deposit, job.posting_charge].into_iter());
+        let paid = sum(&mut job.payouts.iter().map(|payout| payout.amount));
+        if held != paid {
+            let (held, paid) = (held.to_string(), paid.to_string());
+            return Err(Difference::new("the sum of the payouts", held, paid).into());
+        }
+    }
+    Ok(())
+}

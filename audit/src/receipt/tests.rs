@@ -1,0 +1,315 @@
+//! Receipts of a job on a network of four, and everything that can be wrong with one.
+
+use std::collections::BTreeMap;
+
+use ed25519_consensus::SigningKey;
+use lockstep_chain::genesis::default_params;
+use lockstep_chain::tree::{Blake3Rule, LeafWrite, Sequential, Tree};
+use lockstep_proto::lockstep::chain::v1::Params;
+use lockstep_proto::lockstep::job::v1::{Job, JobState, Member, MemberState, RunStatus};
+use lockstep_proto::lockstep::model::v1::{Recipient, Version};
+use lockstep_vm::result::{input_root, result_root};
+use prost::Message as _;
+use serde_json::json;
+use tendermint::block::{CommitSig, Header};
+use tendermint::{Hash, Signature, Time, block};
+
+use super::*;
+use crate::amounts::Settled;
+use crate::{Stop, commit};
+
+const POSTER: [u8; 20] = [1; 20];
+
+fn version() -> Version {
+    let recipient = |account: u8, weight| Recipient { account: vec![account; 20], weight };
+    Version {
+        id: 3,
+        artefact_root: vec![7; 32],
+        recipients: vec![recipient(8, 400_000_000), recipient(9, 600_000_000)],
+        ..Version::default()
+    }
+}
+
+fn params() -> Params {
+    default_params(&[5; 20])
+}
+
+/// Job 12, paid out, with two members that were right and one that was not.
+fn job() -> Job {
+    let (input, output) = (vec![1, 0, 0, 0], 1.5_f32.to_le_bytes().to_vec());
+    let root = result_root(&[7; 32], &input, b"", Some(&output)).to_vec();
+    let member = |number: u8, root: &[u8]| Member {
+        validator: vec![number; 20],
+        state: MemberState::Revealed.into(),
+        result_root: root.to_vec(),
+        attempt: 1,
+        ..Member::default()
+    };
+    let mut job = Job {
+        id: 12,
+        poster: POSTER.to_vec(),
+        version: 3,
+        input_root: input_root(&input).to_vec(),
+        input,
+        fee: 1_001,
+        deposit: 1_001,
+        posting_charge: 100,
+        state: JobState::Final.into(),
+        attempt: 1,
+        members: vec![member(21, &root), member(22, &[0; 32]), member(23, &root)],
+        result_root: root,
+        delivered_height: 6,
+        status: RunStatus::Halted.into(),
+        output,
+        ended_height: 30,
+        ..Job::default()
+    };
+    job.payouts = Settled::from(&job).payouts(&version().recipients, &params());
+    job
+}
+
+fn keys_of(powers: &[u64]) -> Vec<(SigningKey, u64)> {
+    let key = |(number, power): (u8, &u64)| (SigningKey::from([number + 1; 32]), *power);
+    (0..).zip(powers).map(key).collect()
+}
+
+fn set(keys: &[(SigningKey, u64)]) -> validator::Set {
+    let info = |(key, power): &(SigningKey, u64)| {
+        let key = PublicKey::from_raw_ed25519(key.verification_key().as_bytes()).unwrap();
+        validator::Info::new(key, vote::Power::try_from(*power).unwrap())
+    };
+    validator::Set::without_proposer(keys.iter().map(info).collect())
+}
+
+fn header(app_hash: &[u8; 32], validators: &validator::Set) -> Header {
+    let hash = |byte: u8| Hash::Sha256([byte; 32]);
+    let part_set_header = block::parts::Header::new(1, hash(2)).unwrap();
+    Header {
+        version: block::header::Version { block: 11, app: 1 },
+        chain_id: "lockstep-devnet".parse().unwrap(),
+        height: 31_u32.into(),
+        time: Time::from_unix_timestamp(1_763_700_000, 123_000_000).unwrap(),
+        last_block_id: Some(block::Id { hash: hash(1), part_set_header }),
+        last_commit_hash: Some(hash(3)),
+        data_hash: Some(hash(4)),
+        validators_hash: validators.hash(),
+        next_validators_hash: validators.hash(),
+        consensus_hash: hash(5),
+        app_hash: app_hash.to_vec().try_into().unwrap(),
+        last_results_hash: Some(hash(6)),
+        evidence_hash: Some(hash(7)),
+        proposer_address: validators.validators()[0].address,
+    }
+}
+
+/// The header signed by those whose place `votes` says `Some(for the block?)`.
+fn sign(header: Header, keys: &[(SigningKey, u64)], votes: &[Option<bool>]) -> SignedHeader {
+    let set = set(keys);
+    let hash = header.hash();
+    let part_set_header = block::parts::Header::new(1, Hash::Sha256([9; 32])).unwrap();
+    let mut commit = block::Commit {
+        height: header.height,
+        round: 1_u16.into(),
+        block_id: block::Id { hash, part_set_header },
+        signatures: Vec::new(),
+    };
+    for (validator, vote) in set.validators().iter().zip(votes) {
+        let validator_address = validator.address;
+        let timestamp = header.time;
+        let cast = |for_block| {
+            let signs = commit::sign_bytes(&header, &commit, timestamp, for_block);
+            let of = |(key, _): &&(SigningKey, u64)| {
+                key.verification_key().as_bytes() == validator.pub_key.to_bytes().as_slice()
+            };
+            let (key, _) = keys.iter().find(of).unwrap();
+            Signature::new(key.sign(&signs).to_bytes()).unwrap()
+        };
+        commit.signatures.push(match vote {
+            None => CommitSig::BlockIdFlagAbsent,
+            Some(true) => {
+                let signature = cast(true);
+                CommitSig::BlockIdFlagCommit { validator_address, timestamp, signature }
+            }
+            Some(false) => {
+                let signature = cast(false);
+                CommitSig::BlockIdFlagNil { validator_address, timestamp, signature }
+            }
+        });
+    }
+    SignedHeader::new(header, commit).unwrap()
+}
+
+/// The tree of a state with these values among others, and their proofs.
+fn proved(values: &[(Vec<u8>, Vec<u8>)]) -> ([u8; 32], Vec<Proved>) {
+    let mut state: BTreeMap<Vec<u8>, Vec<u8>> = values.iter().cloned().collect();
+    for other in 0..20_u64 {
+        state.insert(JOBS.key(&(100 + other)), vec![1]);
+    }
+    let leaves = state.iter().map(|(k, v)| LeafWrite::new::<Blake3Rule>(k, Some(v), 0)).collect();
+    let tree = Tree::<Blake3Rule>::build(&Sequential, leaves).unwrap();
+    let by_path: BTreeMap<_, _> = state
+        .iter()
+        .map(|(key, value)| (*blake3::hash(key).as_bytes(), (key.clone(), value.clone())))
+        .collect();
+    let prove = |(key, value): &(Vec<u8>, Vec<u8>)| {
+        let proof = tree.prove(None, key, &|path| Ok(by_path[path].clone())).unwrap();
+        let proof = proof.to_ics23(key).encode_to_vec();
+        Proved { key: key.clone(), value: value.clone(), proof }
+    };
+    (tree.root().unwrap(), values.iter().map(prove).collect())
+}
+
+fn receipt_of(job: &Job, version: &Version) -> Receipt {
+    let values = keys(job).into_iter().zip([
+        job.encode_to_vec(),
+        version.encode_to_vec(),
+        params().encode_to_vec(),
+    ]);
+    let (root, state) = proved(&values.collect::<Vec<_>>());
+    let keys = keys_of(&[40, 30, 20, 10]);
+    let signed =
+        sign(header(&root, &set(&keys)), &keys, &[Some(true), Some(true), None, Some(false)]);
+    Receipt::new(job.id, signed, &set(&keys), state).unwrap()
+}
+
+fn anchor() -> Anchor {
+    Anchor { validators: vec![set(&keys_of(&[40, 30, 20, 10])).hash()], ..Anchor::default() }
+}
+
+fn refused(receipt: &Receipt) -> String {
+    match check(receipt.encode().as_bytes(), &anchor()) {
+        Err(Stop::Difference(found)) => found.to_string(),
+        other => panic!("not refused: {other:?}"),
+    }
+}
+
+#[test]
+fn a_receipt_of_a_job_that_was_paid_out_is_right() {
+    let receipt = receipt_of(&job(), &version());
+    let checked = check(receipt.encode().as_bytes(), &anchor()).unwrap();
+    assert_eq!((checked.signed.power, checked.signed.total), (70, 100));
+    assert!(checked.anchored);
+    assert_eq!(checked.job, job());
+    // 70 % of 1,001 for two: 350 each; 20 %: 80 and 120; 5 % burned with the charge; the rest.
+    let paid: Vec<u64> = checked.job.payouts.iter().map(|payout| payout.amount).collect();
+    assert_eq!(paid, [350, 350, 80, 120, 51, 150, 1_001]);
+}
+
+#[test]
+fn every_byte_of_a_receipt_counts() {
+    let bytes = receipt_of(&job(), &version()).encode().into_bytes();
+    let mut tried = 0_u32;
+    for at in 0..bytes.len() {
+        // One bit, another in each place, and the case of letters.
+        for bit in [1 << (at % 8), 0x20] {
+            let mut wrong = bytes.clone();
+            wrong[at] ^= bit;
+            let end = check(&wrong, &anchor());
+            assert!(matches!(end, Err(Stop::Difference(_))), "byte {at} bit {bit}: {end:?}");
+            tried += 1;
+        }
+    }
+    for wrong in [&bytes[..bytes.len() - 1], &[bytes.as_slice(), b"\n"].concat(), b"", b"{}"] {
+        assert!(matches!(check(wrong, &anchor()), Err(Stop::Difference(_))));
+    }
+    assert!(tried > 10_000, "{tried}");
+}
+
+#[test]
+fn signatures_of_strangers_are_right_and_not_those_of_the_network() {
+    let bytes = receipt_of(&job(), &version()).encode();
+    assert!(!check(bytes.as_bytes(), &Anchor::default()).unwrap().anchored);
+    let other = Anchor { validators: vec![Hash::Sha256([1; 32])], ..Anchor::default() };
+    assert!(!check(bytes.as_bytes(), &other).unwrap().anchored);
+    let header = receipt_of(&job(), &version()).signed_header.header().hash();
+    let by_header = Anchor { headers: vec![header], ..Anchor::default() };
+    assert!(check(bytes.as_bytes(), &by_header).unwrap().anchored);
+    let elsewhere = Anchor { chain_id: Some("other".into()), ..anchor() };
+    let error = check(bytes.as_bytes(), &elsewhere).unwrap_err().to_string();
+    assert_eq!(error, "the network must be other, is lockstep-devnet");
+}
+
+#[test]
+fn two_thirds_of_the_power_are_too_few_and_votes_for_nothing_do_not_count() {
+    let keys = keys_of(&[1, 1, 1]);
+    for (votes, enough) in [
+        ([Some(true), Some(true), None], false),
+        ([Some(true), Some(true), Some(false)], false),
+        ([Some(true), Some(true), Some(true)], true),
+    ] {
+        let signed = sign(header(&[1; 32], &set(&keys)), &keys, &votes);
+        let end = commit::verify(signed.header(), signed.commit(), &set(&keys));
+        assert_eq!(end.is_ok(), enough, "{votes:?}: {end:?}");
+    }
+}
+
+#[test]
+fn a_commit_is_for_its_header_by_its_validators_at_their_places() {
+    let keys = keys_of(&[4, 3, 2, 1]);
+    let signed = sign(header(&[1; 32], &set(&keys)), &keys, &[Some(true); 4]);
+    let verify = |header: &Header, commit: &block::Commit, set: &validator::Set| {
+        commit::verify(header, commit, set).unwrap_err().what
+    };
+    let (header, commit) = (signed.header(), signed.commit());
+    let others = set(&keys_of(&[4, 3, 2, 2]));
+    assert_eq!(verify(header, commit, &others), "the validator set's hash");
+    let other = Header { app_hash: vec![2; 32].try_into().unwrap(), ..header.clone() };
+    assert_eq!(verify(&other, commit, &set(&keys)), "the hash of the block that was signed");
+    let mut swapped = commit.clone();
+    swapped.signatures.swap(0, 1);
+    let what = verify(header, &swapped, &set(&keys));
+    assert_eq!(what, "commit.signatures[0].validator_address");
+    let later = block::Commit { round: 2_u16.into(), ..commit.clone() };
+    assert_eq!(verify(header, &later, &set(&keys)), "commit.signatures[0].signature");
+    let short = block::Commit { signatures: commit.signatures[..3].to_vec(), ..commit.clone() };
+    assert_eq!(verify(header, &short, &set(&keys)), "the places of the commit");
+}
+
+#[test]
+fn amounts_that_the_rules_do_not_give_are_refused_even_where_the_state_has_them() {
+    let mut greedy = job();
+    greedy.payouts[0].amount += 1;
+    greedy.payouts[1].amount -= 1;
+    let words = refused(&receipt_of(&greedy, &version()));
+    assert!(words.starts_with("the payouts must be"), "{words}");
+    let mut twice = job();
+    twice.payouts.push(twice.payouts[0].clone());
+    assert!(refused(&receipt_of(&twice, &version())).starts_with("the payouts must be"));
+    let mut open = job();
+    open.set_state(JobState::Verified);
+    assert!(refused(&receipt_of(&open, &version())).starts_with("the payouts must be"));
+    open.payouts.clear();
+    assert!(check(receipt_of(&open, &version()).encode().as_bytes(), &anchor()).is_ok());
+}
+
+#[test]
+fn an_output_of_another_run_is_refused() {
+    let mut other = job();
+    other.output = 2.5_f32.to_le_bytes().to_vec();
+    let words = refused(&receipt_of(&other, &version()));
+    assert!(words.starts_with("the result's root must be"), "{words}");
+    let foreign = Version { artefact_root: vec![6; 32], ..version() };
+    assert!(refused(&receipt_of(&job(), &foreign)).starts_with("the result's root"));
+}
+
+#[test]
+fn a_proof_of_another_job_is_refused() {
+    let mut receipt = receipt_of(&job(), &version());
+    receipt.job = 13;
+    assert_eq!(refused(&receipt), "the job's number must be 13, is 12");
+    let mut receipt = receipt_of(&job(), &version());
+    receipt.state.swap(1, 2);
+    assert!(refused(&receipt).contains("the proof of version"));
+    receipt.state.pop();
+    assert_eq!(refused(&receipt), "state must be job, version and params, is 2");
+}
+
+#[test]
+fn the_file_is_plain_json() {
+    let text = receipt_of(&job(), &version()).encode();
+    let value: serde_json::Value = serde_json::from_str(&text).unwrap();
+    assert_eq!(value["format"], FORMAT);
+    assert_eq!(value["job"], 12);
+    assert_eq!(value["signed_header"]["header"]["height"], json!("31"));
+    assert_eq!(value["validators"][0]["power"], 40);
+}
