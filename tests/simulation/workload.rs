@@ -12,6 +12,7 @@ use lockstep_tests::actions;
 use lockstep_tests::cluster::{Cluster, Plan, Report};
 use lockstep_tests::executor::Behaviour;
 use lockstep_tests::genesis::{LOCK, genesis, params};
+use lockstep_tests::model::{TOKENS_MAX, VOCABULARY};
 use lockstep_tests::rng::Rng;
 use prost_types::Any;
 
@@ -148,9 +149,20 @@ impl World {
 
     fn tokens(&mut self) -> Vec<u32> {
         let count = 1 + self.rng.index(8);
-        // Sometimes not in the vocabulary of four.
-        let vocabulary = if self.rng.one_in(15) { 5 } else { 4 };
-        (0..count).map(|_| u32::try_from(self.rng.below(vocabulary)).unwrap()).collect()
+        // Sometimes a FAULT, sometimes not in the vocabulary.
+        let kinds = match self.rng.below(15) {
+            0 => VOCABULARY + 1,
+            1 | 2 => VOCABULARY,
+            _ => VOCABULARY - 1,
+        };
+        (0..count).map(|_| u32::try_from(self.rng.below(kinds.into())).unwrap()).collect()
+    }
+
+    /// Tokens of a blob that executors find.
+    fn blob(&mut self) -> Vec<u32> {
+        let first = u32::try_from(self.rng.below(VOCABULARY.into())).unwrap();
+        let count = 1 + u32::try_from(self.rng.below(TOKENS_MAX.into())).unwrap();
+        (first..first + count).map(|id| id % VOCABULARY).collect()
     }
 
     fn model(&mut self) -> String {
@@ -168,7 +180,7 @@ impl World {
             0..8 => {
                 let (dev, tokens, model) = (self.developer(), self.tokens(), self.model());
                 let post = match self.rng.below(4) {
-                    0 => actions::blob_job(&dev, &model, &tokens),
+                    0 => actions::blob_job(&dev, &model, &self.blob()),
                     _ => actions::job(&dev, &model, &tokens),
                 };
                 (dev, any(&post))

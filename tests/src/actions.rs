@@ -1,7 +1,6 @@
 //! Messages as the tests send them, by names of accounts.
 
 use lockstep_chain::envelope::{any, coin};
-use lockstep_chain::model::artefact;
 use lockstep_proto::cosmos::bank::v1beta1::MsgSend;
 use lockstep_proto::cosmos::crypto::ed25519::PubKey;
 use lockstep_proto::cosmos::staking::v1beta1::{
@@ -17,6 +16,7 @@ use prost_types::Any;
 use crate::cluster::Cluster;
 use crate::genesis::LOCK;
 use crate::keys::{Account, Validator};
+use crate::model::artefact;
 
 /// A transfer.
 #[must_use]
@@ -102,13 +102,13 @@ pub fn register(owner: &str, name: &str, price: u64, parents: &[(&str, u32)]) ->
     })
 }
 
-/// A version of the example artefact.
+/// A version of the tests' artefact.
 #[must_use]
 pub fn publish(owner: &str, name: &str) -> Any {
     any(&MsgPublishVersion {
         owner: Account::named(owner).text(),
         model: name.to_owned(),
-        manifest: artefact::example(),
+        manifest: artefact().manifest.clone(),
     })
 }
 

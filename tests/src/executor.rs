@@ -1,30 +1,33 @@
 //! Executors of every kind: what each offers in its votes and sends as transactions, given the
-//! committed state. "Running" the example model gives ones, as its table is of ones.
+//! committed state.
 
-use lockstep_chain::commitment::{commitment, output_root, result_root};
+use lockstep_chain::commitment::{commitment, result_root};
 use lockstep_chain::envelope::any;
 use lockstep_chain::job::phase::Opening;
-use lockstep_chain::model::artefact::example_leaf;
 use lockstep_chain::model::possession;
 use lockstep_chain::query;
 use lockstep_chain::state::StateRead;
 use lockstep_chain::state::tables::{Hash, PARAMS, TIP, VERSIONS};
 use lockstep_proto::lockstep::block::v1::{Commitment, Reveal, VoteExtension};
 use lockstep_proto::lockstep::job::v1::{Job, Member, MsgDeliverOutput, RunStatus};
-use lockstep_proto::lockstep::model::v1::{LeafProof, MsgProvePossession, Version};
+use lockstep_proto::lockstep::model::v1::{LeafProof, MsgProvePossession};
+use lockstep_vm::result::{Status, input_ids, input_root};
 use prost_types::Any;
 
 use crate::keys::Validator;
+use crate::model::{Run, TOKENS_MAX, VOCABULARY, artefact};
 
-/// How an executor behaves.
+/// How an executor behaves while a job is computed; how it plays a trial is another matter.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Behaviour {
     /// As it should.
     Honest,
-    /// Wrong output for every job from this one on.
+    /// Wrong output for every job from this one on, the same as every other liar's.
     LiesFrom(u64),
-    /// Wrong output for this job alone.
+    /// The same wrong output for this job alone.
     LiesOnceFor(u64),
+    /// Wrong output for every job, one of its own; the number tells inventions apart.
+    Invents(u8),
     /// Never commits.
     Silent,
     /// Commits and never reveals.
@@ -41,35 +44,87 @@ pub enum Behaviour {
     Dead,
 }
 
-/// The output of the example model.
-#[must_use]
-pub fn honest_output(version: &Version) -> Vec<u8> {
-    (0..version.output_values).flat_map(|_| 1.0_f32.to_le_bytes()).collect()
+/// What somebody says that a run gave.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Claim {
+    /// What it gave.
+    Truth,
+    /// Something else; the number tells lies apart.
+    Lie(u8),
 }
 
-fn output(version: &Version, job: &Job, behaviour: Behaviour) -> Vec<u8> {
-    let mut output = honest_output(version);
-    let lies = match behaviour {
-        Behaviour::LiesFrom(first) => job.id >= first,
-        Behaviour::LiesOnceFor(id) => job.id == id,
-        _ => false,
-    };
-    if lies {
-        output[..4].copy_from_slice(&2.0_f32.to_le_bytes());
+impl Claim {
+    /// What is claimed of a run with this input.
+    ///
+    /// # Panics
+    /// Where the model does not take the input.
+    #[must_use]
+    pub fn run(self, ids: &[u32]) -> Run {
+        let mut run = artefact().run(ids);
+        if let Self::Lie(number) = self {
+            if run.status == Status::Fault {
+                run = Run { status: Status::Halted, output: artefact().run(&[0]).output };
+            }
+            // The last bit of one value.
+            run.output[4 * usize::from(number)] ^= 1;
+        }
+        run
     }
-    output
 }
 
-/// The result root that an executor of this kind arrives at.
+impl Behaviour {
+    /// What an executor of this kind reveals for a job.
+    #[must_use]
+    pub fn claim(self, job: u64) -> Claim {
+        match self {
+            Self::LiesFrom(first) if job >= first => Claim::Lie(0),
+            Self::LiesOnceFor(id) if job == id => Claim::Lie(0),
+            Self::Invents(number) => Claim::Lie(number.wrapping_add(1)),
+            _ => Claim::Truth,
+        }
+    }
+}
+
+/// The token ids of a job. Those of a blob are not on the chain, so they are tried.
+///
+/// # Panics
+/// Where a blob is none that the tests post.
+#[must_use]
+pub fn tokens(job: &Job) -> Vec<u32> {
+    if !job.input.is_empty() {
+        return input_ids(&job.input).expect("whole token ids");
+    }
+    blobs().into_iter().find(|ids| root_of(ids) == *job.input_root).expect("one of the blobs")
+}
+
+fn root_of(ids: &[u32]) -> Hash {
+    input_root(&lockstep_vm::result::input_bytes(ids))
+}
+
+/// The inputs that the tests post as blobs: rising by one from any token, of every length.
+fn blobs() -> Vec<Vec<u32>> {
+    let mut blobs = Vec::new();
+    for first in 0..VOCABULARY {
+        for length in 1..=TOKENS_MAX {
+            blobs.push((first..first + length).map(|id| id % VOCABULARY).collect());
+        }
+    }
+    blobs
+}
+
+fn run_status(status: Status) -> RunStatus {
+    if status == Status::Halted { RunStatus::Halted } else { RunStatus::Fault }
+}
+
+/// The result root of a claim about a job.
 ///
 /// # Panics
 /// Where the state lacks the job's version.
 #[must_use]
-pub fn root(state: &dyn StateRead, job: &Job, behaviour: Behaviour) -> Hash {
+pub fn root(state: &dyn StateRead, job: &Job, claim: Claim) -> Hash {
     let version = VERSIONS.must(state, &job.version).unwrap();
-    let output = output(&version, job, behaviour);
-    let output = output_root(&version, RunStatus::Halted, &output).unwrap();
-    result_root(&version, job, RunStatus::Halted, &output).unwrap()
+    let run = claim.run(&tokens(job));
+    result_root(&version, job, run_status(run.status), &run.output_root()).unwrap()
 }
 
 /// What an executor derives for a job; the variant is 0 for all that keep to one.
@@ -151,7 +206,7 @@ fn seal(
         _ => 0,
     };
     let chain_id = TIP.must(state, &()).unwrap().chain_id;
-    let (salt, result_root) = (salt(me, job, variant), root(state, job, behaviour));
+    let (salt, result_root) = (salt(me, job, variant), root(state, job, behaviour.claim(job.id)));
     let opening = Opening { attempt: job.attempt, salt: &salt, result_root: &result_root };
     Some(commitment(&chain_id, job.id, &me.operator.address, &opening).to_vec())
 }
@@ -173,14 +228,14 @@ fn open(
             let copied = others.iter().find(|member| member.commitment == own.commitment)?;
             // As if read from the other's vote.
             let victim = all.iter().find(|v| copied.validator == v.operator.address)?;
-            Some((salt(victim, job, 0), root(state, job, Behaviour::Honest)))
+            Some((salt(victim, job, 0), root(state, job, Claim::Truth)))
         }
         Behaviour::Equivocates => (0..VARIANTS).find_map(|variant| {
             let sealed = seal(state, me, job, behaviour, variant)?;
             let bound = sealed == own.commitment;
-            bound.then(|| (salt(me, job, variant), root(state, job, behaviour)))
+            bound.then(|| (salt(me, job, variant), root(state, job, behaviour.claim(job.id))))
         }),
-        _ => Some((salt(me, job, 0), root(state, job, behaviour))),
+        _ => Some((salt(me, job, 0), root(state, job, behaviour.claim(job.id)))),
     }
 }
 
@@ -199,7 +254,10 @@ pub fn messages(state: &dyn StateRead, me: &Validator, behaviour: Behaviour) -> 
     for id in duties.possess {
         let version = VERSIONS.must(state, &id).unwrap();
         let asked = possession::challenge(&version, &me.operator.address, leaves);
-        let proof = |index| LeafProof { index, leaf: example_leaf(), path: Vec::new() };
+        let proof = |index| {
+            let (leaf, path) = artefact().leaf(index);
+            LeafProof { index, leaf, path: path.iter().map(|hash| hash.to_vec()).collect() }
+        };
         messages.push(any(&MsgProvePossession {
             executor: me.executor.text(),
             version: id,
@@ -210,12 +268,12 @@ pub fn messages(state: &dyn StateRead, me: &Validator, behaviour: Behaviour) -> 
         if behaviour == Behaviour::NeverDelivers {
             continue;
         }
-        let version = VERSIONS.must(state, &job.version).unwrap();
+        let run = behaviour.claim(job.id).run(&tokens(&job));
         messages.push(any(&MsgDeliverOutput {
             executor: me.executor.text(),
             job: job.id,
-            status: RunStatus::Halted.into(),
-            output: output(&version, &job, behaviour),
+            status: run_status(run.status).into(),
+            output: run.output,
         }));
     }
     messages

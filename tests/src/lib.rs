@@ -6,6 +6,7 @@ pub mod cluster;
 pub mod executor;
 pub mod genesis;
 pub mod keys;
+pub mod model;
 pub mod network;
 pub mod rng;
 
