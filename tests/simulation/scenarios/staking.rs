@@ -198,6 +198,7 @@ fn stake_does_not_mature_between_a_verdict_and_its_execution() {
         params.challenge_window_ms = 0;
         params.challenge_window_blocks = 1;
         params.verdict_delay_blocks = 15;
+        params.unbonding_blocks = 40;
     });
     set(&mut cluster, 0, Behaviour::NeverReveals);
     let mut id = post_child(&mut cluster);
