@@ -5,7 +5,7 @@
 //! an input cannot change a bit of its output. A fault can: then every input of the batch runs alone.
 
 use std::io::{Read, Seek};
-use std::ops::Range;
+use std::ops::{ControlFlow, Range};
 use std::path::Path;
 use std::sync::{Mutex, PoisonError};
 
@@ -53,6 +53,24 @@ impl Arena {
         &self.slots[slot_of(verified, value)][..batch.values(shape)]
     }
 }
+
+/// The values of a run that are alive after one of its operators.
+pub(crate) struct Values<'a> {
+    verified: &'a Verified,
+    batch: &'a Batch<'a>,
+    arena: &'a Arena,
+}
+
+impl Values<'_> {
+    /// A value, row by row; of one that is not alive, any numbers.
+    pub(crate) fn of(&self, value: ValueId) -> &[f32] {
+        self.arena.value(self.verified, self.batch, value)
+    }
+}
+
+/// Sees every operator of a run: its number, its outcome, and the values alive.
+pub(crate) type Visit<'a, E> =
+    dyn FnMut(ValueId, Result<(), Fault>, &Values<'_>) -> Result<ControlFlow<()>, E> + 'a;
 
 /// Sees the input of every linear layer: operator and rows.
 pub type Observer<'a> = &'a mut (dyn FnMut(ValueId, &[f32]) + Send);
@@ -206,6 +224,41 @@ impl Model {
         let cols = verified.output_values() as usize;
         let rows = arena.value(verified, &batch, verified.program().output);
         Ok(rows.chunks(cols).map(<[f32]>::to_vec).collect())
+    }
+
+    /// Runs one input of 1 to `tokens_max` ids operator by operator, and shows each one's outcome with
+    /// the values still alive: its own, its inputs' and those read later. Ends after a fault, or where
+    /// `visit` says so.
+    pub(crate) fn walk<E>(
+        &self,
+        cpu: &Cpu,
+        ids: &[u32],
+        visit: &mut Visit<'_, E>,
+    ) -> Result<(), E> {
+        let batch = Batch::new(&[ids], cpu);
+        let verified = self.manifest.verified();
+        let known = ids.iter().all(|id| *id < verified.vocabulary());
+        let mut arena = self.arenas().pop().unwrap_or_default();
+        arena.slots.resize_with(verified.plan().slots().len(), Vec::new);
+        for (number, (op, shape)) in (0..).zip(verified.program().ops.iter().zip(verified.shapes()))
+        {
+            let slot = slot_of(verified, number);
+            let mut out = std::mem::take(&mut arena.slots[slot]);
+            resize(&mut out, batch.values(*shape));
+            let reads_ids = matches!(op, Op::Embed { index: Index::Tokens, .. });
+            let done = if reads_ids && !known {
+                Err(Fault)
+            } else {
+                self.step(number, op, &batch, &arena, &mut out)
+            };
+            arena.slots[slot] = out;
+            let values = Values { verified, batch: &batch, arena: &arena };
+            if visit(number, done, &values)?.is_break() || done.is_err() {
+                break;
+            }
+        }
+        self.arenas().push(arena);
+        Ok(())
     }
 
     fn step(

@@ -37,6 +37,12 @@ impl Status {
             Self::Fault => 2,
         }
     }
+
+    /// The inverse of [`Status::byte`].
+    #[must_use]
+    pub fn of_byte(byte: u8) -> Option<Self> {
+        [Self::Run, Self::Halted, Self::Fault].into_iter().find(|status| status.byte() == byte)
+    }
 }
 
 /// The token ids as they travel and are hashed: u32, little endian.

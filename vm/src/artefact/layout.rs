@@ -266,11 +266,34 @@ impl Layout {
         section.first_byte.checked_add(above.checked_add(left)?.checked_mul(width)?)
     }
 
+    /// The leaf that holds a place of a content, given by its row and column.
+    #[must_use]
+    pub fn leaf_at(&self, content: Content, row: u32, col: u32) -> Option<u64> {
+        let section = self.section(content)?;
+        if row >= section.rows || col >= section.cols {
+            return None;
+        }
+        let down = row.checked_div(section.step.0)?;
+        let right = col.checked_div(section.step.1)?;
+        let before = u64::from(down).checked_mul(section.across())?;
+        section.first_leaf.checked_add(before)?.checked_add(right.into())
+    }
+
+    fn section(&self, content: Content) -> Option<&Section> {
+        // Sections rise with their tensors, then with the attachments.
+        let order = |content: Content| match content {
+            Content::Weights(tensor) | Content::Table(tensor) => (0, u64::from(tensor), 0),
+            Content::Scales(tensor) => (0, u64::from(tensor), 1),
+            Content::Attachment(number) => (1, u64::try_from(number).unwrap_or(u64::MAX), 0),
+        };
+        let found = self.sections.binary_search_by_key(&order(content), |at| order(at.content));
+        self.sections.get(found.ok()?).filter(|section| section.content == content)
+    }
+
     /// The leaves of one content, by number.
     #[must_use]
     pub fn leaves_of(&self, content: Content) -> std::ops::Range<u64> {
-        let section = self.sections.iter().find(|section| section.content == content);
-        section.map_or(0..0, |section| {
+        self.section(content).map_or(0..0, |section| {
             section.first_leaf..section.first_leaf.saturating_add(section.leaves())
         })
     }

@@ -7,7 +7,7 @@
 /// Runs `f` with round to nearest even, subnormals honoured and exceptions masked.
 #[cfg(target_arch = "x86_64")]
 #[expect(unsafe_code, reason = "reads and writes the thread's MXCSR")]
-pub(super) fn ieee<R>(f: impl FnOnce() -> R) -> R {
+pub(crate) fn ieee<R>(f: impl FnOnce() -> R) -> R {
     /// Everything but the six sticky flags, which have no influence on results.
     const CONTROL: u32 = 0xffc0;
     /// All exceptions masked, round to nearest, neither flush-to-zero nor denormals-are-zero.
@@ -40,7 +40,7 @@ pub(super) fn ieee<R>(f: impl FnOnce() -> R) -> R {
 
 /// Runs `f`; other architectures start threads in the right mode and have no such libraries.
 #[cfg(not(target_arch = "x86_64"))]
-pub(super) fn ieee<R>(f: impl FnOnce() -> R) -> R {
+pub(crate) fn ieee<R>(f: impl FnOnce() -> R) -> R {
     f()
 }
 

@@ -25,14 +25,18 @@ mod cpu;
 mod float_mode;
 mod isa;
 mod linear;
+mod steps;
 #[cfg(test)]
 mod tests;
 #[cfg(target_arch = "x86_64")]
 mod vnni;
 
 pub use cpu::{Cpu, CpuError};
+pub(crate) use cpu::{add, gelu_erf, gelu_tanh, silu};
+pub(crate) use float_mode::ieee;
 pub use isa::{Isa, UnknownIsa};
 pub use linear::Linear;
+pub(crate) use steps::{add_products, add_weighted, partial_denominator};
 
 /// Declares a function `name(isa, arguments)` whose body, an inlined function, is compiled for each
 /// instruction set.

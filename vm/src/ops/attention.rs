@@ -40,6 +40,32 @@ pub(crate) fn scores(dots: &[i32], sq: f32, scale: f32, sk: &[f32], out: &mut [f
     }
 }
 
+/// The highest of some scores; which zero it is does not matter, EXPN is 1 at both.
+#[inline(always)]
+pub(crate) fn highest(s: impl Iterator<Item = f32>) -> f32 {
+    let key = s.fold(i32::MIN, |most, s| most.max(order_key(s)));
+    f32::from_bits((key ^ ((key >> 31) & i32::MAX)).cast_unsigned())
+}
+
+/// What one exponential adds to the denominator.
+#[inline(always)]
+fn share(e: f32) -> i64 {
+    i64::from((e * 16_777_216.0).round_ties_even() as i32)
+}
+
+/// The integer weight of a key, from its exponential and its value's scale; `sv_max` is not zero.
+#[inline(always)]
+fn weight(e: f32, sv: f32, sv_max: f32) -> i16 {
+    rni((e * (sv / sv_max)) * WEIGHT_MAX) as i16
+}
+
+/// What turns `sum w_j * v8_j` into the output.
+#[inline(always)]
+pub(crate) fn factor(sv_max: f32, denominator: i64) -> f32 {
+    let unit = f32::from_bits(103 << 23);
+    (sv_max / WEIGHT_MAX) / (denominator as f32 * unit)
+}
+
 /// Softmax of one query's visible scores, in place of a float denominator.
 ///
 /// Overwrites `s` by the exponentials, writes the integer weights `w`, and returns the factor that turns
@@ -50,25 +76,50 @@ pub(crate) fn scores(dots: &[i32], sq: f32, scale: f32, sk: &[f32], out: &mut [f
 #[inline(always)]
 pub(crate) fn weights(s: &mut [f32], sv: &[f32], w: &mut [i16]) -> Result<Option<f32>, Fault> {
     finite_bits(magnitude_bits(s.iter().copied()))?;
-    // Which zero is the maximum does not matter: EXPN is 1 at both.
-    let key = s.iter().fold(i32::MIN, |most, s| most.max(order_key(*s)));
-    let most = f32::from_bits((key ^ ((key >> 31) & i32::MAX)).cast_unsigned());
+    let most = highest(s.iter().copied());
     for s in s.iter_mut() {
         *s = expn(*s - most);
     }
-    let denominator = s.iter().fold(0, |sum: i64, e| {
-        let weight = (e * 16_777_216.0).round_ties_even() as i32;
-        sum.wrapping_add(i64::from(weight))
-    });
+    let denominator = s.iter().fold(0, |sum: i64, e| sum.wrapping_add(share(*e)));
     let sv_max = f32::from_bits(magnitude_bits(sv.iter().copied()));
     if sv_max.to_bits() == 0 {
         return Ok(None);
     }
     for ((e, sv), w) in s.iter().zip(sv).zip(w) {
-        *w = rni((e * (sv / sv_max)) * WEIGHT_MAX) as i16;
+        *w = weight(*e, *sv, sv_max);
     }
-    let unit = f32::from_bits(103 << 23);
-    Ok(Some((sv_max / WEIGHT_MAX) / (denominator as f32 * unit)))
+    Ok(Some(factor(sv_max, denominator)))
+}
+
+/// A part of the denominator: that of some keys with scores `s`, none above `most`.
+#[inline(always)]
+pub(crate) fn partial_denominator(s: &[f32], most: f32) -> i64 {
+    s.iter().fold(0, |sum: i64, s| sum.wrapping_add(share(expn(s - most))))
+}
+
+/// Adds to `sums [d]` what at most 64 keys with scores `s`, none above `most`, and values `v [keys, d]`
+/// of scales `sv`, none above `sv_max`, contribute.
+#[inline(always)]
+pub(crate) fn add_weighted(
+    (s, most): (&[f32], f32),
+    (sv, sv_max): (&[f32], f32),
+    v: &[i8],
+    sums: &mut [i64],
+) {
+    if sv_max == 0.0 {
+        return;
+    }
+    // 64 * 32,768 * 128 < 2^31.
+    let mut part = vec![0_i32; sums.len()];
+    for ((s, sv), v) in s.iter().zip(sv).zip(v.chunks_exact(sums.len())) {
+        let w = i32::from(weight(expn(s - most), *sv, sv_max));
+        for (part, v) in part.iter_mut().zip(v) {
+            *part = part.wrapping_add(w.wrapping_mul(i32::from(*v)));
+        }
+    }
+    for (sum, part) in sums.iter_mut().zip(part) {
+        *sum = sum.wrapping_add(i64::from(part));
+    }
 }
 
 /// ATTENTION of one head: `q [queries, d]`, `k, v [keys, d]`, `d = head_dim`; writes `[queries, d]`.

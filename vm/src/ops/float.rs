@@ -35,6 +35,12 @@ pub(crate) fn magnitude_bits(values: impl Iterator<Item = f32>) -> u32 {
     values.fold(0, |most, x| most.max(x.to_bits() & 0x7fff_ffff))
 }
 
+/// The largest magnitude of some finite values; of others, what [`magnitude_bits`] makes of them.
+#[inline(always)]
+pub(crate) fn magnitude(values: impl Iterator<Item = f32>) -> f32 {
+    f32::from_bits(magnitude_bits(values))
+}
+
 /// Refuses magnitude bits of an infinity or a NaN.
 #[inline(always)]
 pub(crate) fn finite_bits(most: u32) -> Result<(), Fault> {

@@ -66,6 +66,41 @@ pub fn rescale(sum: i64, sx: f32, sw: f32) -> f32 {
     sum as f32 * (sx * sw)
 }
 
+/// The last step of a linear layer for some outputs of a row: from their integer sums, the scales of
+/// the row `sx` and of the weights, and their biases.
+///
+/// # Errors
+/// [`Fault`] where a result is not finite.
+#[inline(always)]
+pub(crate) fn finish(
+    sums: &[i64],
+    sx: f32,
+    scale: &[f32],
+    bias: Option<&[f32]>,
+    out: &mut [f32],
+) -> Result<(), Fault> {
+    for ((y, sum), sw) in out.iter_mut().zip(sums).zip(scale) {
+        *y = rescale(*sum, sx, *sw);
+    }
+    if let Some(bias) = bias {
+        for (y, bias) in out.iter_mut().zip(bias) {
+            *y += bias;
+        }
+    }
+    finite(out)
+}
+
+/// Adds the products of rows `q [m, depth]` and `w [n, depth]` to `sums [m, n]`; `depth` is at most 512.
+#[inline(always)]
+pub(crate) fn add_products(q: &[i16], w: &[i8], depth: usize, sums: &mut [i64]) {
+    let n = w.len() / depth;
+    for (q, sums) in q.chunks_exact(depth).zip(sums.chunks_exact_mut(n)) {
+        for (w, sum) in w.chunks_exact(depth).zip(sums) {
+            *sum = sum.wrapping_add(dot(q, w));
+        }
+    }
+}
+
 /// MATMUL8 or MATMUL16 for one row of quantised activations `q [k]` with scale `sx`: writes `[n]`.
 ///
 /// # Errors
@@ -76,13 +111,8 @@ pub fn matmul_row(
     layer: &LinearSpec<'_>,
     out: &mut [f32],
 ) -> Result<(), Fault> {
-    for (n, y) in out.iter_mut().enumerate() {
-        *y = rescale(dot(q, &layer.weight[n * layer.k..][..layer.k]), sx, layer.scale[n]);
-        if let Some(bias) = layer.bias {
-            *y += bias[n];
-        }
-    }
-    finite(out)
+    let sums: Vec<i64> = layer.weight.chunks_exact(layer.k).map(|w| dot(q, w)).collect();
+    finish(&sums, sx, layer.scale, layer.bias, out)
 }
 
 /// ADD: `out = a + b`, elementwise.

@@ -34,18 +34,23 @@ mod norm;
 mod quant;
 
 pub use attention::{AttentionShape, attention_head};
-pub(crate) use attention::{scores, weights};
+pub(crate) use attention::{add_weighted, factor, highest, partial_denominator, scores, weights};
 pub use choose::{Sampling, TOP_K_MAX, argmax, philox4x32, sample};
 pub use elementwise::{
     expn, expn_map, gelu_erf, gelu_erf_map, gelu_tanh, gelu_tanh_map, rope_row, sigmoid,
     sigmoid_map, silu, silu_map, swiglu,
 };
-pub(crate) use float::finite_bits;
 pub use float::{absmax, finite, finite_scalar, pow2, rni};
+pub(crate) use float::{finite_bits, magnitude};
 pub use linear::{
     Activations, LINEAR_K_MAX, LinearSpec, add, dot, embed_f32, embed8, matmul_row, rescale,
 };
+pub(crate) use linear::{add_products, finish};
 pub use norm::{NORM_LEN_MAX, l2norm_row, layernorm_row, pool_mean, rmsnorm_row};
+pub(crate) use norm::{
+    inverse_root, l2norm_values, layernorm_values, length, mean, pooled, sum, sum_squares,
+};
+pub(crate) use quant::Quant;
 pub use quant::{QUANT8_MAX, QUANT16_MAX, Unit, planes, quant_row, quant_weight_row, toint_row};
 
 pub use crate::kernels::{Cpu, CpuError, Isa, Linear};

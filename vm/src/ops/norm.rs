@@ -11,25 +11,81 @@ use super::quant::Unit;
 /// Longest row of a norm, and most tokens of a pooling.
 pub const NORM_LEN_MAX: usize = 1 << 17;
 
-/// Sum of the row's integers.
+/// Sum of the integers of some values of a row.
 #[inline(always)]
-fn sum(x: &[f32], unit: Unit) -> i64 {
-    x.iter().fold(0, |sum: i64, x| sum.wrapping_add(i64::from(unit.integer(*x))))
+pub(crate) fn sum(x: impl Iterator<Item = f32>, unit: Unit) -> i64 {
+    x.fold(0, |sum: i64, x| sum.wrapping_add(i64::from(unit.integer(x))))
 }
 
-/// Sum of the squares of the row's integers less `mean`.
+/// Sum of the squares of the integers of some values of a row, each less `mean`.
 #[inline(always)]
-fn sum_squares(x: &[f32], unit: Unit, mean: i32) -> i64 {
-    x.iter().fold(0, |sum: i64, x| {
-        let t = i64::from(unit.integer(*x).wrapping_sub(mean));
+pub(crate) fn sum_squares(x: impl Iterator<Item = f32>, unit: Unit, mean: i32) -> i64 {
+    x.fold(0, |sum: i64, x| {
+        let t = i64::from(unit.integer(x).wrapping_sub(mean));
         sum.wrapping_add(t.wrapping_mul(t))
     })
 }
 
+/// The mean of `len` values whose integers have this sum, and that of the integers, rounded.
+#[inline(always)]
+pub(crate) fn mean(sum: i64, len: usize, unit: Unit) -> (f32, i32) {
+    let n = len as i64;
+    let mu = sum.wrapping_mul(2).wrapping_add(n).div_euclid(2 * n) as i32;
+    ((sum as f32 / len as f32) * unit.unit, mu)
+}
+
 /// Mean of squares in the row's own units.
 #[inline(always)]
-fn mean_square(squares: i64, len: usize, unit: f32) -> Result<f32, Fault> {
-    finite_scalar(((squares as f32 / len as f32) * unit) * unit)
+fn mean_square(squares: i64, len: usize, unit: Unit) -> Result<f32, Fault> {
+    finite_scalar(((squares as f32 / len as f32) * unit.unit) * unit.unit)
+}
+
+/// What a row of `len` values with this sum of squares is multiplied by.
+#[inline(always)]
+pub(crate) fn inverse_root(squares: i64, len: usize, unit: Unit, eps: f32) -> Result<f32, Fault> {
+    Ok(1.0 / (mean_square(squares, len, unit)? + eps).sqrt())
+}
+
+/// The last step of LAYERNORM for some values of a row, and their gains and offsets.
+#[inline(always)]
+pub(crate) fn layernorm_values(
+    x: &[f32],
+    (g, b): (&[f32], &[f32]),
+    (mean, r): (f32, f32),
+    out: &mut [f32],
+) -> Result<(), Fault> {
+    for (((x, g), b), y) in x.iter().zip(g).zip(b).zip(out.iter_mut()) {
+        *y = ((x - mean) * r) * g + b;
+    }
+    finite(out)
+}
+
+/// The length of a row with this sum of squares; 0 only for a row of zeros.
+#[inline(always)]
+pub(crate) fn length(squares: i64, unit: Unit) -> Result<f32, Fault> {
+    if squares == 0 {
+        return Ok(0.0);
+    }
+    finite_scalar((squares as f32).sqrt() * unit.unit)
+}
+
+/// The last step of L2NORM for some values of a row.
+#[inline(always)]
+pub(crate) fn l2norm_values(x: &[f32], length: f32, out: &mut [f32]) -> Result<(), Fault> {
+    if length == 0.0 {
+        out.fill(0.0);
+        return Ok(());
+    }
+    for (x, y) in x.iter().zip(out.iter_mut()) {
+        *y = x / length;
+    }
+    finite(out)
+}
+
+/// The last step of `POOL_MEAN` for one column.
+#[inline(always)]
+pub(crate) fn pooled(sum: i64, tokens: usize, unit: Unit) -> f32 {
+    (sum as f32 / tokens as f32) * unit.unit
 }
 
 /// RMSNORM of one row `x [n]` with gain `g [n]`: writes `[n]`.
@@ -39,8 +95,7 @@ fn mean_square(squares: i64, len: usize, unit: f32) -> Result<f32, Fault> {
 #[inline(always)]
 pub fn rmsnorm_row(x: &[f32], g: &[f32], eps: f32, out: &mut [f32]) -> Result<(), Fault> {
     let unit = Unit::of(absmax(x.iter().copied())?);
-    let ms = mean_square(sum_squares(x, unit, 0), x.len(), unit.unit)?;
-    let r = 1.0 / (ms + eps).sqrt();
+    let r = inverse_root(sum_squares(x.iter().copied(), unit, 0), x.len(), unit, eps)?;
     for ((x, g), y) in x.iter().zip(g).zip(out.iter_mut()) {
         *y = (x * r) * g;
     }
@@ -60,15 +115,9 @@ pub fn layernorm_row(
     out: &mut [f32],
 ) -> Result<(), Fault> {
     let unit = Unit::of(absmax(x.iter().copied())?);
-    let (s1, n) = (sum(x, unit), x.len() as i64);
-    let mean = (s1 as f32 / x.len() as f32) * unit.unit;
-    let mu = (2 * s1 + n).div_euclid(2 * n) as i32;
-    let var = mean_square(sum_squares(x, unit, mu), x.len(), unit.unit)?;
-    let r = 1.0 / (var + eps).sqrt();
-    for (((x, g), b), y) in x.iter().zip(g).zip(b).zip(out.iter_mut()) {
-        *y = ((x - mean) * r) * g + b;
-    }
-    finite(out)
+    let (mean, mu) = mean(sum(x.iter().copied(), unit), x.len(), unit);
+    let r = inverse_root(sum_squares(x.iter().copied(), unit, mu), x.len(), unit, eps)?;
+    layernorm_values(x, (g, b), (mean, r), out)
 }
 
 /// `POOL_MEAN` of `x [tokens, cols]`, `cols = out.len()`: the mean of each column.
@@ -81,8 +130,7 @@ pub fn pool_mean(x: &[f32], out: &mut [f32]) -> Result<(), Fault> {
     for (c, y) in out.iter_mut().enumerate() {
         let column = || x[c..].iter().step_by(cols).copied();
         let unit = Unit::of(absmax(column())?);
-        let sum: i64 = column().map(|x| i64::from(unit.integer(x))).sum();
-        *y = (sum as f32 / tokens as f32) * unit.unit;
+        *y = pooled(sum(column(), unit), tokens, unit);
     }
     finite(out)
 }
@@ -94,16 +142,7 @@ pub fn pool_mean(x: &[f32], out: &mut [f32]) -> Result<(), Fault> {
 #[inline(always)]
 pub fn l2norm_row(x: &[f32], out: &mut [f32]) -> Result<(), Fault> {
     let unit = Unit::of(absmax(x.iter().copied())?);
-    let squares = sum_squares(x, unit, 0);
-    if squares == 0 {
-        out.fill(0.0);
-        return Ok(());
-    }
-    let length = finite_scalar((squares as f32).sqrt() * unit.unit)?;
-    for (x, y) in x.iter().zip(out.iter_mut()) {
-        *y = x / length;
-    }
-    finite(out)
+    l2norm_values(x, length(sum_squares(x.iter().copied(), unit, 0), unit)?, out)
 }
 
 #[cfg(test)]

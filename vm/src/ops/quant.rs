@@ -12,19 +12,44 @@ pub const QUANT8_MAX: i16 = 127;
 /// Largest magnitude of a 16-bit activation: its high plane stays within an i8.
 pub const QUANT16_MAX: i16 = 32_512;
 
+/// How QUANT rounds a row, from the row's largest magnitude.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub(crate) struct Quant {
+    inverse: f32,
+    q_max: i16,
+    /// The value of one step.
+    pub(crate) scale: f32,
+}
+
+impl Quant {
+    #[inline(always)]
+    pub(crate) fn of(most: f32, q_max: i16) -> Self {
+        if most < TINY {
+            return Self { inverse: 0.0, q_max, scale: 0.0 };
+        }
+        let top = f32::from(q_max);
+        Self { inverse: top / most, q_max, scale: most / top }
+    }
+
+    /// The integers of some values of the row.
+    #[inline(always)]
+    pub(crate) fn integers(self, x: impl Iterator<Item = f32>, q: &mut [i16]) {
+        if self.inverse == 0.0 {
+            q.fill(0);
+            return;
+        }
+        let limit = i32::from(self.q_max);
+        for (q, x) in q.iter_mut().zip(x) {
+            *q = rni(x * self.inverse).clamp(-limit, limit) as i16;
+        }
+    }
+}
+
 #[inline(always)]
 fn quant(x: impl Iterator<Item = f32> + Clone, q_max: i16, q: &mut [i16]) -> Result<f32, Fault> {
-    let most = absmax(x.clone())?;
-    let (limit, top) = (i32::from(q_max), f32::from(q_max));
-    if most < TINY {
-        q.fill(0);
-        return Ok(0.0);
-    }
-    let inverse = top / most;
-    for (q, x) in q.iter_mut().zip(x) {
-        *q = rni(x * inverse).clamp(-limit, limit) as i16;
-    }
-    Ok(most / top)
+    let quant = Quant::of(absmax(x.clone())?, q_max);
+    quant.integers(x, q);
+    Ok(quant.scale)
 }
 
 /// QUANT8 (`q_max` 127) or QUANT16 (`q_max` 32,512) of one row; `pre` is the smoothing vector.

@@ -6,9 +6,10 @@ use super::plan::{Cost, Plan};
 use super::shapes::{Rows, Shape};
 use super::{FORMAT, Index, Input, Op, Program, Tensor, TensorId, ValueId};
 use crate::limits::{
-    COLS_MAX, DEPTH_MAX, HEADS_MAX, MACS_MAX, MEMORY_BYTES_MAX, OPS_MAX, ROWS_MAX, TENSORS_MAX,
-    TOKENS_MAX, VOCABULARY_MAX,
+    COLS_MAX, DEPTH_MAX, HEAD_DIM_MAX, HEADS_MAX, MACS_MAX, MEMORY_BYTES_MAX, OPS_MAX,
+    OUTPUT_VALUES_MAX, ROWS_MAX, TENSORS_MAX, TOKENS_MAX, TRACE_LEAVES_MAX, VOCABULARY_MAX,
 };
+use crate::trace::Layout;
 
 /// A program that passed [`verify`], with the shapes of its values.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -123,6 +124,8 @@ pub fn verify(program: Program) -> Result<Verified, VerifyError> {
     let cost = verified.cost(verified.tokens_max());
     range(Place::Program, "its number of multiply-adds", cost.macs, 0, MACS_MAX)?;
     range(Place::Program, "its memory in bytes", cost.memory_bytes, 0, MEMORY_BYTES_MAX)?;
+    let leaves = Layout::new(&verified, verified.tokens_max()).leaf_count();
+    range(Place::Program, "its number of leaves of a trace", leaves, 1, TRACE_LEAVES_MAX)?;
     Ok(verified)
 }
 
@@ -269,6 +272,8 @@ impl Checker<'_> {
                     let expected = format!("columns that divide by {heads} heads");
                     return Err(VerifyError::Shape { place, value: q, found: shape, expected });
                 }
+                let head_dim = u64::from(shape.cols.checked_div(heads).unwrap_or(0));
+                range(place, "its columns of a head", head_dim, 1, HEAD_DIM_MAX.into())?;
                 Ok(shape)
             }
             Op::PoolMean { x } => {
@@ -333,6 +338,8 @@ impl Checker<'_> {
             let expected = "one row, as the output of a program".to_owned();
             return Err(VerifyError::Shape { place: Place::Program, value, found, expected });
         }
+        let values = u64::from(found.cols);
+        range(Place::Program, "its values of an output", values, 1, OUTPUT_VALUES_MAX.into())?;
         if let Some((number, _)) = (0..).zip(&self.tensors_used).find(|(_, used)| !**used) {
             return Err(VerifyError::UnusedTensor(number));
         }

@@ -5,10 +5,21 @@
 //! from a few earlier leaves, constants of the artefact and the input: its witness. [`verify_step`]
 //! recomputes one leaf from its witness. `docs/vm.md` defines all of it to the byte.
 
+mod attention;
+mod elementwise;
+mod embed;
+mod evaluate;
 mod layout;
+mod linear;
+mod norm;
+mod pool;
+mod steps;
+#[cfg(test)]
+mod tests;
 mod tracer;
 mod tree;
 mod verify;
+mod witness;
 
 pub use layout::{Layout, Place};
 pub use tracer::{Output, Source, TraceError, Tracer};

@@ -1,14 +1,27 @@
 //! The nodes of a trace, for whoever defends or disputes it.
 
-use std::sync::Arc;
+use std::ops::Range;
+use std::sync::{Arc, Mutex, PoisonError};
 
 use super::tracer::{TraceError, Tracer};
 use crate::hash::Hash;
+use crate::merkle::{
+    OPEN_LEVELS, below, fold_from, height, level_above, root_of_top, under, width,
+};
 
-/// The tree over a trace: small ones are kept whole; of large ones the upper levels are kept, and what
-/// lies below is traced again when asked for.
+/// Nodes of one level that are kept: 32 MiB of them, and half as many above.
+const KEPT_MAX: u64 = 1 << 20;
+
+/// The tree over a trace: of small ones all nodes are kept; of large ones those from some level on, and
+/// what lies below is traced again when asked for.
 pub struct TraceTree {
     tracer: Arc<Tracer>,
+    /// The lowest level kept, a multiple of [`OPEN_LEVELS`].
+    base: u32,
+    /// From `base` upward.
+    levels: Vec<Vec<Hash>>,
+    /// The subtree under one node of `base` that was traced last: the node's position and its leaves.
+    last: Mutex<Option<(u64, Arc<Vec<Hash>>)>>,
 }
 
 impl TraceTree {
@@ -17,7 +30,27 @@ impl TraceTree {
     /// # Errors
     /// [`TraceError`].
     pub fn new(tracer: Arc<Tracer>) -> Result<Self, TraceError> {
-        Ok(Self { tracer })
+        Self::keeping(tracer, KEPT_MAX)
+    }
+
+    /// [`TraceTree::new`] with at most so many nodes of one level kept.
+    pub(super) fn keeping(tracer: Arc<Tracer>, kept_max: u64) -> Result<Self, TraceError> {
+        let count = tracer.leaf_count();
+        let mut base = 0;
+        while width(count, base) > kept_max {
+            base += OPEN_LEVELS;
+        }
+        let (mut nodes, mut waiting) = (Vec::new(), Vec::new());
+        tracer.stream(0..count, &mut |hashes| {
+            waiting.extend(hashes);
+            nodes.extend(fold_ready(count, base, nodes.len() as u64, &mut waiting));
+        })?;
+        let mut levels = vec![nodes];
+        for level in base + 1..=height(count).max(base) {
+            let next = level_above(level, 0, &levels[levels.len() - 1]);
+            levels.push(next);
+        }
+        Ok(Self { tracer, base, levels, last: Mutex::default() })
     }
 
     /// The run.
@@ -32,10 +65,16 @@ impl TraceTree {
         self.tracer.leaf_count()
     }
 
+    /// The node above all others.
+    #[must_use]
+    pub fn top(&self) -> Hash {
+        self.levels.last().and_then(|level| level.first()).copied().unwrap_or_default()
+    }
+
     /// The steps root.
     #[must_use]
     pub fn root(&self) -> Hash {
-        [0; 32]
+        root_of_top(self.count(), &self.top())
     }
 
     /// A node's hash.
@@ -43,14 +82,70 @@ impl TraceTree {
     /// # Errors
     /// [`TraceError`].
     pub fn node(&self, level: u32, position: u64) -> Result<Hash, TraceError> {
-        Err(TraceError::Node { level, position })
+        let nodes = self.nodes(level, position..position.saturating_add(1))?;
+        nodes.first().copied().ok_or(TraceError::Node { level, position })
     }
 
-    /// What opens a node: all nodes at [`crate::merkle::below`] its level under it.
+    /// What opens a node: all nodes at [`below`] its level under it.
     ///
     /// # Errors
     /// [`TraceError`].
     pub fn open(&self, level: u32, position: u64) -> Result<Vec<Hash>, TraceError> {
-        Err(TraceError::Node { level, position })
+        let range = under(self.count(), level, position, below(level));
+        self.nodes(below(level), range.ok_or(TraceError::Node { level, position })?)
     }
+
+    /// Nodes of one level that lie under one node at `base`, or not below it.
+    fn nodes(&self, level: u32, range: Range<u64>) -> Result<Vec<Hash>, TraceError> {
+        let missing = TraceError::Node { level, position: range.start };
+        if range.end > width(self.count(), level) || range.is_empty() {
+            return Err(missing);
+        }
+        let index = |at: u64| usize::try_from(at).unwrap_or(usize::MAX);
+        if let Some(above) = level.checked_sub(self.base) {
+            let kept = self.levels.get(above as usize);
+            let found = kept.and_then(|level| level.get(index(range.start)..index(range.end)));
+            return found.map(<[Hash]>::to_vec).ok_or(missing);
+        }
+        let root = range.start >> (self.base - level);
+        let leaves = self.subtree(root)?;
+        let first = root << self.base;
+        range
+            .map(|position| {
+                let below = under(self.count(), level, position, 0);
+                let below = below.ok_or(TraceError::Node { level, position })?;
+                let own = leaves.get(index(below.start - first)..index(below.end - first));
+                own.and_then(|own| fold_from(self.count(), level, position, 0, own))
+                    .ok_or(TraceError::Node { level, position })
+            })
+            .collect()
+    }
+
+    /// The leaves under a node at `base`.
+    fn subtree(&self, position: u64) -> Result<Arc<Vec<Hash>>, TraceError> {
+        let last = || self.last.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some((_, leaves)) = last().as_ref().filter(|(kept, _)| *kept == position) {
+            return Ok(Arc::clone(leaves));
+        }
+        let range = under(self.count(), self.base, position, 0);
+        let range = range.ok_or(TraceError::Node { level: self.base, position })?;
+        let leaves = Arc::new(self.tracer.leaves(range)?);
+        *last() = Some((position, Arc::clone(&leaves)));
+        Ok(leaves)
+    }
+}
+
+/// Folds the leaves that wait for complete subtrees of `base` levels into these subtrees' nodes, the
+/// first of which is number `first`.
+fn fold_ready(count: u64, base: u32, first: u64, waiting: &mut Vec<Hash>) -> Vec<Hash> {
+    let (mut nodes, mut used) = (Vec::new(), 0_usize);
+    for position in first.. {
+        let Some(range) = under(count, base, position, 0) else { break };
+        let leaves = usize::try_from(range.end - range.start).unwrap_or(usize::MAX);
+        let Some(own) = waiting.get(used..used.saturating_add(leaves)) else { break };
+        nodes.extend(fold_from(count, base, position, 0, own));
+        used += leaves;
+    }
+    waiting.drain(..used);
+    nodes
 }
