@@ -1,34 +1,30 @@
-//! CometBFT's types and ours. No other file but the transport names CometBFT's.
+//! CometBFT's calls and ours. No other file but the transport names CometBFT's types; what an audit
+//! needs of them too is in `lockstep_audit::abci`.
 
-use lockstep_chain::address::Address;
-use lockstep_chain::block::{self, Block, Evidence, Header, TxOutcome};
+use lockstep_audit::abci::{
+    APP_VERSION, codespace, event, evidence, milliseconds, signed, tx_result, unsigned,
+    validator_update,
+};
+use lockstep_chain::block::{Block, Header};
 use lockstep_chain::error::Fault;
 use lockstep_proto::lockstep::block::v1::{ExtendedCommit, ExtendedVote};
 use tendermint_abci::Application;
-use tendermint_proto::google::protobuf::Timestamp;
 use tendermint_proto::v0_38::abci::{
-    Event, EventAttribute, ExecTxResult, ExtendedCommitInfo, Misbehavior, MisbehaviorType,
-    RequestCheckTx, RequestExtendVote, RequestFinalizeBlock, RequestInfo, RequestInitChain,
-    RequestPrepareProposal, RequestProcessProposal, RequestQuery, RequestVerifyVoteExtension,
-    ResponseApplySnapshotChunk, ResponseCheckTx, ResponseCommit, ResponseExtendVote,
-    ResponseFinalizeBlock, ResponseInfo, ResponseInitChain, ResponseListSnapshots,
-    ResponseLoadSnapshotChunk, ResponseOfferSnapshot, ResponsePrepareProposal,
-    ResponseProcessProposal, ResponseQuery, ResponseVerifyVoteExtension, ValidatorUpdate,
+    ExtendedCommitInfo, RequestCheckTx, RequestExtendVote, RequestFinalizeBlock, RequestInfo,
+    RequestInitChain, RequestPrepareProposal, RequestProcessProposal, RequestQuery,
+    RequestVerifyVoteExtension, ResponseApplySnapshotChunk, ResponseCheckTx, ResponseCommit,
+    ResponseExtendVote, ResponseFinalizeBlock, ResponseInfo, ResponseInitChain,
+    ResponseListSnapshots, ResponseLoadSnapshotChunk, ResponseOfferSnapshot,
+    ResponsePrepareProposal, ResponseProcessProposal, ResponseQuery, ResponseVerifyVoteExtension,
     response_apply_snapshot_chunk, response_offer_snapshot, response_process_proposal,
     response_verify_vote_extension,
 };
-use tendermint_proto::v0_38::crypto::{ProofOp, ProofOps, PublicKey, public_key};
+use tendermint_proto::v0_38::crypto::{ProofOp, ProofOps};
 use tendermint_proto::v0_38::types::BlockIdFlag;
 
 use crate::app::App;
 use crate::exit;
 use crate::query::{self, NoAnswer, PROOF_TYPE};
-
-/// The version of the rules that blocks are executed by; a block's header carries it.
-pub const APP_VERSION: u64 = 1;
-
-/// Whose codes the results carry.
-const CODESPACE: &str = "lockstep";
 
 impl Application for App {
     fn info(&self, _: RequestInfo) -> ResponseInfo {
@@ -187,42 +183,6 @@ fn or_exit<T>(result: Result<T, Fault>) -> T {
     result.unwrap_or_else(|fault| exit::fault(&fault))
 }
 
-fn codespace(code: u32) -> String {
-    if code == 0 { String::new() } else { CODESPACE.to_owned() }
-}
-
-/// CometBFT's heights and amounts of gas are never negative.
-fn unsigned(value: i64) -> u64 {
-    u64::try_from(value).unwrap_or(0)
-}
-
-fn signed(value: u64) -> i64 {
-    i64::try_from(value).unwrap_or(i64::MAX)
-}
-
-/// Unix milliseconds; 0 before 1970.
-fn milliseconds(time: Option<&Timestamp>) -> u64 {
-    let Some(time) = time else { return 0 };
-    let nanos = u64::try_from(time.nanos).unwrap_or(0);
-    unsigned(time.seconds).saturating_mul(1000).saturating_add(nanos / 1_000_000)
-}
-
-fn validator_update(update: &block::ValidatorUpdate) -> ValidatorUpdate {
-    let key = public_key::Sum::Ed25519(update.key.to_vec());
-    ValidatorUpdate { pub_key: Some(PublicKey { sum: Some(key) }), power: signed(update.power) }
-}
-
-fn evidence(misbehavior: &Misbehavior) -> Option<Evidence> {
-    let offender = misbehavior.validator.as_ref()?;
-    let address = Address::try_from(offender.address.as_ref()).ok()?;
-    match misbehavior.r#type() {
-        MisbehaviorType::Unknown => None,
-        MisbehaviorType::DuplicateVote | MisbehaviorType::LightClientAttack => {
-            Some(Evidence { address, height: unsigned(misbehavior.height) })
-        }
-    }
-}
-
 /// The votes for the block with their extensions; none where a proposer has no extensions.
 fn extended_commit(info: ExtendedCommitInfo) -> Option<ExtendedCommit> {
     let for_block = |flag: i32| flag == i32::from(BlockIdFlag::Commit);
@@ -240,22 +200,4 @@ fn extended_commit(info: ExtendedCommitInfo) -> Option<ExtendedCommit> {
         .collect();
     let commit = ExtendedCommit { empty: false, round: info.round, votes };
     (!commit.votes.is_empty()).then_some(commit)
-}
-
-fn event(event: block::Event) -> Event {
-    let attribute = |(key, value)| EventAttribute { key, value, index: true };
-    Event { r#type: event.kind, attributes: event.attributes.into_iter().map(attribute).collect() }
-}
-
-fn tx_result(outcome: TxOutcome) -> ExecTxResult {
-    ExecTxResult {
-        code: outcome.code,
-        data: outcome.data.into(),
-        log: outcome.log,
-        info: String::new(),
-        gas_wanted: signed(outcome.gas_wanted),
-        gas_used: signed(outcome.gas_used),
-        events: outcome.events.into_iter().map(event).collect(),
-        codespace: codespace(outcome.code),
-    }
 }

@@ -123,7 +123,7 @@ async fn version(State(health): State<Health>) -> Json<Value> {
     Json(json!({
         "lockstepd": env!("CARGO_PKG_VERSION"),
         "cometbft": crate::cometbft::VERSION,
-        "app_version": crate::convert::APP_VERSION,
+        "app_version": lockstep_audit::abci::APP_VERSION,
         "chain_id": health.chain_id,
     }))
 }

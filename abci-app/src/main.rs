@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 
 use clap::{Parser, Subcommand};
-use lockstep_node::commands::{check, devnet, init, start, status};
+use lockstep_node::commands::{archive, check, devnet, init, start, status};
 use lockstep_node::{child, exit};
 
 /// A node of a Lockstep network: runs CometBFT and the executor, and executes the chain.
@@ -26,6 +26,8 @@ enum Command {
     Status(status::Status),
     /// Checks every invariant of a node's state.
     Check(check::Check),
+    /// Writes blocks, commits and results into plain files, for audits.
+    Archive(archive::Archive),
     /// Becomes a program that dies with its parent.
     #[command(name = child::COMMAND, hide = true)]
     AsChildOf {
@@ -43,6 +45,7 @@ fn main() {
         Command::Devnet(arguments) => devnet::run(&arguments),
         Command::Status(arguments) => status::run(&arguments),
         Command::Check(arguments) => check::run(&arguments),
+        Command::Archive(arguments) => archive::run(&arguments),
         Command::AsChildOf { parent, program, arguments } => {
             Err(child::become_child(parent, &program, &arguments))
         }

@@ -1,7 +1,8 @@
 //! Each signature is checked once: verdicts of `CheckTx` are remembered until the block comes.
 
+use lockstep_audit::signatures::Libsecp256k1;
 use lockstep_chain::context;
-use lockstep_chain::envelope::{Envelope, K256, Verifier};
+use lockstep_chain::envelope::{Envelope, Verifier};
 use lockstep_chain::error::Fault;
 use lockstep_chain::state::StateRead;
 use lockstep_chain::state::tables::{ACCOUNTS, Hash};
@@ -34,7 +35,7 @@ impl Verifier for Verdicts {
             return true;
         }
         metrics::counter!(crate::metrics::SIGNATURES, "from" => "check").increment(1);
-        let right = K256.verify(key, digest, signature);
+        let right = Libsecp256k1.verify(key, digest, signature);
         if right {
             self.right.insert(id, ());
         }

@@ -198,6 +198,71 @@ impl Report {
     }
 }
 
+impl Report {
+    /// A page for people, in one file, without scripts.
+    #[must_use]
+    pub fn to_html(&self) -> String {
+        let (class, verdict) = match self.verdict {
+            Verdict::Pass => ("pass", "passed"),
+            Verdict::Difference => ("difference", "difference found"),
+            Verdict::Incomplete => ("incomplete", "incomplete"),
+        };
+        let mut body = String::new();
+        if let Some(difference) = &self.difference {
+            body.push_str(&table("The first difference", &difference.rows()));
+        }
+        if let Some(what) = &self.incomplete {
+            body.push_str(&table("Why it is incomplete", &[("missing", what.clone())]));
+        }
+        let facts = self.facts.iter();
+        let facts: Vec<_> = facts.map(|(name, value)| (name.as_str(), words(value))).collect();
+        body.push_str(&table("What was looked at", &facts));
+        let title = format!("Lockstep audit: {}", self.audit);
+        let fields = [
+            ("{title}", title.as_str()),
+            ("{chain}", &self.chain_id),
+            ("{class}", class),
+            ("{verdict}", verdict),
+            ("{hash}", &self.hash()),
+        ];
+        let page =
+            fields.iter().fold(include_str!("page.html").to_owned(), |page, (name, text)| {
+                page.replace(name, &escaped(text))
+            });
+        page.replace("{body}", &body)
+    }
+}
+
+impl Difference {
+    fn rows(&self) -> Vec<(&'static str, String)> {
+        let mut rows = Vec::new();
+        rows.extend(self.height.map(|height| ("height", height.to_string())));
+        rows.extend(
+            self.tx.as_ref().map(|tx| ("transaction", format!("{} ({})", tx.index, tx.hash))),
+        );
+        rows.extend(self.key.as_ref().map(|key| ("key", key.clone())));
+        rows.push(("what", self.what.clone()));
+        rows.push(("must be", words(&self.expected)));
+        rows.push(("is", words(&self.found)));
+        if !self.note.is_empty() {
+            rows.push(("note", self.note.clone()));
+        }
+        rows
+    }
+}
+
+fn table(title: &str, rows: &[(&str, String)]) -> String {
+    let row = |(name, text): &(&str, String)| {
+        format!("<tr><th>{}</th><td>{}</td></tr>\n", escaped(name), escaped(text))
+    };
+    let rows: String = rows.iter().map(row).collect();
+    format!("<h2>{}</h2>\n<table>\n{rows}</table>\n", escaped(title))
+}
+
+fn escaped(text: &str) -> String {
+    text.replace('&', "&amp;").replace('<', "&lt;").replace('>', "&gt;").replace('"', "&quot;")
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -222,5 +287,14 @@ mod tests {
         let words = found.to_string();
         assert!(words.starts_with("height 9: transaction 2 (abab"), "{words}");
         assert!(words.ends_with("gas used must be 5, is 6"), "{words}");
+    }
+
+    #[test]
+    fn a_page_has_no_scripts_and_shows_what_a_node_says_as_text() {
+        let mut report = Report::new("replay", "<script>alert(1)</script>");
+        report.differs(Difference::new("header.chain_id", "net", "<img onerror=x>").at(4));
+        let page = report.to_html();
+        assert!(!page.contains("<script") && !page.contains("<img"), "{page}");
+        assert!(page.contains("&lt;img onerror=x&gt;") && page.contains(&report.hash()));
     }
 }

@@ -310,7 +310,7 @@ fn genesis(folder: &Path, state: &State) -> anyhow::Result<Value> {
                 "max_bytes": "1048576"
             },
             "validator": {"pub_key_types": ["ed25519"]},
-            "version": {"app": crate::convert::APP_VERSION.to_string()},
+            "version": {"app": lockstep_audit::abci::APP_VERSION.to_string()},
             "abci": {"vote_extensions_enable_height": "1"}
         },
         "validators": [],

@@ -1,5 +1,6 @@
 //! The commands of `lockstepd`, one file each.
 
+pub mod archive;
 pub mod check;
 pub mod devnet;
 pub mod init;

@@ -1,7 +1,5 @@
 //! Blocks from a CometBFT's RPC: a node's, or `cometbft inspect`.
 
-use std::time::Duration;
-
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use lockstep_proto::lockstep::audit::v1::TxResult;
@@ -12,6 +10,7 @@ use tendermint_proto::v0_38::types::{Block, Commit};
 use tokio::runtime::Runtime;
 use tokio::task::JoinSet;
 
+use super::http::{body, client, innermost};
 use super::{Entry, Heights, Source};
 use crate::{Result, Stop};
 
@@ -19,7 +18,6 @@ use crate::{Result, Stop};
 const ANSWER_BYTES_MAX: usize = 256 << 20;
 /// Heights that are asked for at the same time.
 const CONCURRENT_MAX: usize = 8;
-const TIMEOUT: Duration = Duration::from_secs(30);
 const HINT: &str = "is it the address of a CometBFT RPC, such as http://127.0.0.1:26657?";
 
 /// A CometBFT's RPC.
@@ -140,18 +138,7 @@ struct Client {
 
 impl Client {
     fn new(url: &str) -> Result<Self> {
-        let parsed = reqwest::Url::parse(url);
-        let known = parsed.is_ok_and(|url| match url.scheme() {
-            "http" => true,
-            "https" => cfg!(feature = "tls"),
-            _ => false,
-        });
-        if !known {
-            return Err(Stop::usage(format!("`{url}` is no address to ask"), HINT));
-        }
-        let http = reqwest::Client::builder().connect_timeout(TIMEOUT).read_timeout(TIMEOUT);
-        let http = http.build().map_err(|cause| Stop::incomplete(cause.to_string(), HINT))?;
-        Ok(Self { http, url: url.trim_end_matches('/').to_owned() })
+        Ok(Self { http: client(url)?, url: url.trim_end_matches('/').to_owned() })
     }
 
     fn lacks(&self, method: &str, cause: impl std::fmt::Display) -> Stop {
@@ -166,16 +153,9 @@ impl Client {
         let ask = json!({ "jsonrpc": "2.0", "id": 1, "method": method, "params": params });
         let request = self.http.post(&self.url).header("content-type", "application/json");
         let sent = request.body(ask.to_string()).send().await;
-        let mut answer = sent.map_err(|cause| self.lacks(method, innermost(&cause)))?;
-        let mut bytes = Vec::new();
-        while let Some(chunk) =
-            answer.chunk().await.map_err(|cause| self.lacks(method, innermost(&cause)))?
-        {
-            bytes.extend_from_slice(&chunk);
-            if bytes.len() > ANSWER_BYTES_MAX {
-                return Err(self.lacks(method, "an answer over 256 MiB"));
-            }
-        }
+        let answer = sent.map_err(|cause| self.lacks(method, innermost(&cause)))?;
+        let bytes = body(answer, ANSWER_BYTES_MAX).await;
+        let bytes = bytes.map_err(|cause| self.lacks(method, cause))?;
         let mut answer: Value =
             serde_json::from_slice(&bytes).map_err(|cause| self.lacks(method, cause))?;
         if let Some(error) = answer.get("error") {
@@ -206,7 +186,13 @@ impl Client {
             return Err(self.lacks("block_results", "more or fewer results than transactions"));
         }
         let results_of_txs = txs.iter().zip(of).map(result).collect();
-        Ok(Entry { block, commit, results: results_of_txs, app_hash: results.app_hash })
+        Ok(Entry {
+            block,
+            commit,
+            results: results_of_txs,
+            app_hash: results.app_hash,
+            damage: None,
+        })
     }
 }
 
@@ -244,16 +230,6 @@ fn numbers_of_extensions(evidence: &mut Value) {
         Value::Array(items) => items.iter_mut().for_each(numbers_of_extensions),
         _ => {}
     }
-}
-
-fn innermost(cause: &dyn std::error::Error) -> String {
-    let mut words = cause.to_string();
-    let mut inner = cause.source();
-    while let Some(error) = inner {
-        words = error.to_string();
-        inner = error.source();
-    }
-    words
 }
 
 /// CometBFT writes 64-bit numbers as text, and leaves out zeros.

@@ -3,7 +3,9 @@
 
 mod replay;
 
-use clap::Subcommand;
+use std::path::PathBuf;
+
+use clap::{Args, Subcommand};
 use lockstep_audit::Stop;
 use lockstep_audit::report::{Report, Verdict};
 use lockstep_client::{Error, Result};
@@ -15,6 +17,14 @@ use crate::console::{note, say, to_json};
 pub(crate) enum Audit {
     /// Recomputes every block from genesis on and compares all that the chain says of it.
     Replay(replay::Replay),
+}
+
+/// Where a report goes.
+#[derive(Debug, Clone, Args)]
+pub(crate) struct Output {
+    /// Writes `report.json`, the same bytes on every machine, and `report.html` into this folder.
+    #[arg(long)]
+    report: Option<PathBuf>,
 }
 
 /// Does what was asked for; the exit code of the program.
@@ -32,30 +42,61 @@ async fn apart<T: Send + 'static>(
     done.map_err(|cause| Error::usage(format!("the audit broke off: {cause}"), "report this bug"))
 }
 
-/// Puts what stopped an audit into its report, unless it could not begin at all.
-fn stopped(report: &mut Report, stop: Stop) -> Result<()> {
+/// The end of an audit that stopped before it had a report.
+fn refused(globals: &Globals, audit: &'static str, stop: Stop, output: &Output) -> Result<u8> {
+    let mut report = Report::new(audit, "");
     match stop {
         Stop::Difference(difference) => report.differs(*difference),
         Stop::Incomplete { what, hint } => {
-            note(&format!("incomplete: {what}\nhint: {hint}"));
+            note(&format!("hint: {hint}"));
             report.lacks(what);
         }
         Stop::Usage { what, hint } => return Err(Error::usage(what, hint)),
     }
-    Ok(())
+    output.show(globals, &report, None)
 }
 
-/// Shows a report; the exit code that goes with it.
-fn show(globals: &Globals, report: &Report) -> u8 {
-    let facts = report.facts.iter().map(|(name, value)| format!("{name:<22} {value}\n"));
-    let end = match (report.verdict, &report.difference) {
-        (Verdict::Difference, Some(difference)) => format!("DIFFERENCE: {difference}"),
-        (Verdict::Incomplete, _) => "INCOMPLETE".to_owned(),
-        _ => "PASS".to_owned(),
-    };
-    let words = format!("{}report {}\n{end}\n", facts.collect::<String>(), report.hash());
-    let mut value = to_json(report);
-    value["report_hash"] = report.hash().into();
-    say(globals.json, &value, &words);
-    report.verdict.exit_code()
+impl Output {
+    /// Writes and shows a report, and beside it, where something was executed, how many transactions
+    /// in how many seconds. Returns the exit code.
+    ///
+    /// # Errors
+    /// Where the report cannot be written.
+    fn show(&self, globals: &Globals, report: &Report, rate: Option<(u64, f64)>) -> Result<u8> {
+        if let Some(folder) = &self.report {
+            let write = |name: &str, text: &str| {
+                let path = folder.join(name);
+                std::fs::write(&path, text).map_err(|cause| Error::file("write", &path, cause))
+            };
+            std::fs::create_dir_all(folder).map_err(|cause| Error::file("make", folder, cause))?;
+            write("report.json", &report.to_json())?;
+            write("report.html", &report.to_html())?;
+        }
+        let facts = report.facts.iter();
+        let facts = facts.map(|(name, value)| match value.as_str() {
+            Some(text) => format!("{name:<16} {text}\n"),
+            None => format!("{name:<16} {value}\n"),
+        });
+        let end = match (report.verdict, &report.difference) {
+            (Verdict::Difference, Some(difference)) => format!("DIFFERENCE: {difference}"),
+            (Verdict::Incomplete, _) => {
+                format!("INCOMPLETE: {}", report.incomplete.as_deref().unwrap_or_default())
+            }
+            _ => "PASS".to_owned(),
+        };
+        let words =
+            format!("{}{:<16} {}\n{end}\n", facts.collect::<String>(), "report", report.hash());
+        let mut value = to_json(report);
+        value["report_hash"] = report.hash().into();
+        value["exit"] = report.verdict.exit_code().into();
+        if let Some((txs, seconds)) = rate {
+            // A u64 of transactions is far below 2^52 in any run.
+            let per_second = txs as f64 / seconds.max(1e-9);
+            value["seconds"] = seconds.into();
+            value["tx_per_s"] = per_second.round().into();
+            note(&format!("{txs} transactions in {seconds:.1} s, {per_second:.0} a second"));
+        }
+        say(globals.json, &value, &words);
+        Ok(report.verdict.exit_code())
+    }
 }

@@ -1,38 +1,85 @@
 //! `lockstep audit replay`.
 
 use std::path::PathBuf;
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::time::Instant;
 
 use clap::Args;
-use lockstep_audit::report::Report;
-use lockstep_audit::source::{Rpc, Source as _};
+use indicatif::{ProgressBar, ProgressStyle};
+use lockstep_audit::comet::GenesisFile;
+use lockstep_audit::replay::{self, Ended, Options, Progress};
 use lockstep_audit::{Stop, source};
 use lockstep_client::Result;
 
-use super::{apart, show, stopped};
+use super::{Output, apart, refused};
 use crate::cli::Globals;
+use crate::console::note;
 
 #[derive(Debug, Args)]
 pub(crate) struct Replay {
     /// The genesis file that you trust.
     #[arg(long)]
     genesis: PathBuf,
-    /// Where the blocks are: the address of a node's RPC.
+    /// Where the blocks are: the folder or address of an archive, the address of a node's RPC, or
+    /// the folder of a stopped node.
     #[arg(long)]
     blocks: String,
+    /// The last height; all that there are unless told.
+    #[arg(long)]
+    to: Option<u64>,
+    /// Saves the recomputed state in this folder and goes on from there the next time.
+    #[arg(long)]
+    state: Option<PathBuf>,
+    #[command(flatten)]
+    output: Output,
 }
 
 pub(super) async fn run(globals: &Globals, arguments: Replay) -> Result<u8> {
-    let mut report = Report::new("replay", "");
-    let done = apart(move || heights(&arguments)).await?;
-    match done {
-        Ok(heights) => report.lacks(format!("heights {} to {} wait", heights.first, heights.last)),
-        Err(stop) => stopped(&mut report, stop)?,
+    let options =
+        Options { to: arguments.to, state: arguments.state.clone(), ..Options::default() };
+    let options = Arc::new(options);
+    let stop = Arc::clone(&options);
+    tokio::spawn(async move {
+        if tokio::signal::ctrl_c().await.is_ok() {
+            stop.stop.store(true, Ordering::Relaxed);
+        }
+    });
+    let start = Instant::now();
+    let (genesis, blocks) = (arguments.genesis, arguments.blocks);
+    let done = apart(move || {
+        let bytes = std::fs::read(&genesis).map_err(|cause| {
+            Stop::usage(format!("cannot read {}: {cause}", genesis.display()), "check the path")
+        })?;
+        let genesis = GenesisFile::parse(&bytes)?;
+        let mut source = source::open(&blocks)?;
+        let bar = bar();
+        let mut show = |progress: Progress| {
+            bar.set_length(progress.last);
+            bar.set_position(progress.height);
+        };
+        let ended = replay::run(&genesis, source.as_mut(), &options, &mut [], &mut show);
+        bar.finish_and_clear();
+        ended
+    })
+    .await?;
+    let Ended { report, hint, txs, .. } = match done {
+        Ok(ended) => ended,
+        Err(stop) => return refused(globals, "replay", stop, &arguments.output),
+    };
+    let seconds = start.elapsed().as_secs_f64();
+    if let Some(hint) = hint {
+        note(&format!("hint: {hint}"));
     }
-    Ok(show(globals, &report))
+    arguments.output.show(globals, &report, Some((txs, seconds)))
 }
 
-fn heights(arguments: &Replay) -> lockstep_audit::Result<source::Heights> {
-    std::fs::metadata(&arguments.genesis)
-        .map_err(|cause| Stop::file("read", &arguments.genesis, cause))?;
-    Rpc::new(&arguments.blocks)?.heights()
+/// Heights, their rate, and how long it will take.
+fn bar() -> ProgressBar {
+    let bar = ProgressBar::new(0);
+    let template = "replay [{bar:40}] {pos}/{len} blocks, {per_sec}, {eta} left";
+    if let Ok(style) = ProgressStyle::with_template(template) {
+        bar.set_style(style.progress_chars("=> "));
+    }
+    bar
 }

@@ -1,0 +1,314 @@
+//! A made-up chain passes; with anything in it changed it does not, and the change is named.
+
+use std::sync::atomic::AtomicBool;
+
+use proptest::prelude::*;
+use prost::Message as _;
+use tendermint_proto::v0_38::types::{Block, CommitSig, Header};
+
+use super::*;
+use crate::comet;
+use crate::report::{Difference, Verdict};
+use crate::sample::{Blocks, Sample};
+
+fn chain() -> Sample {
+    let mut chain = Sample::new(4, 8).unwrap();
+    for count in [0, 3, 9, 0, 2, 1] {
+        let txs = chain.transfers(count);
+        chain.block(txs).unwrap();
+    }
+    chain
+}
+
+fn replay(chain: &Sample, entries: Vec<Entry>, options: &Options) -> Ended {
+    run(chain.file(), &mut Blocks(entries), options, &mut [], &mut |_| {}).unwrap()
+}
+
+fn difference(chain: &Sample, entries: Vec<Entry>) -> Difference {
+    let ended = replay(chain, entries, &Options::default());
+    assert_eq!(ended.report.verdict, Verdict::Difference, "{:?}", ended.report.incomplete);
+    ended.report.difference.unwrap()
+}
+
+#[test]
+fn a_chain_that_follows_the_rules_passes() {
+    let chain = chain();
+    let ended = replay(&chain, chain.entries.clone(), &Options::default());
+    assert_eq!(ended.report.difference, None);
+    assert_eq!(ended.report.verdict, Verdict::Pass);
+    assert_eq!(ended.report.facts["txs"], 15);
+    assert_eq!(ended.report.facts["txs_failed"], 0);
+    assert_eq!(ended.report.facts["votes"], 24);
+    let root = hex::encode(&chain.entries.last().unwrap().app_hash);
+    assert_eq!(ended.report.facts["app_hash"], root);
+}
+
+/// Changes something of block 3.
+fn changed(chain: &Sample, change: impl FnOnce(&mut Entry)) -> Vec<Entry> {
+    let mut entries = chain.entries.clone();
+    change(&mut entries[2]);
+    entries
+}
+
+#[test]
+fn every_field_of_a_header_that_is_changed_is_named() {
+    type Change = fn(&mut Header);
+    let changes: [(&str, u64, Change); 17] = [
+        ("header.version.block", 3, |h| h.version.as_mut().unwrap().block ^= 1),
+        ("header.version.app", 3, |h| h.version.as_mut().unwrap().app ^= 2),
+        ("header.chain_id", 3, |h| h.chain_id.push('x')),
+        ("header.height", 3, |h| h.height = 4),
+        ("header.time", 3, |h| h.time.as_mut().unwrap().nanos ^= 1),
+        ("header.last_block_id.hash", 3, |h| h.last_block_id.as_mut().unwrap().hash[3] ^= 1),
+        ("header.last_block_id.part_set_header.total", 3, |h| {
+            h.last_block_id.as_mut().unwrap().part_set_header.as_mut().unwrap().total ^= 2;
+        }),
+        ("header.last_block_id.part_set_header.hash", 3, |h| {
+            h.last_block_id.as_mut().unwrap().part_set_header.as_mut().unwrap().hash[3] ^= 1;
+        }),
+        ("header.last_commit_hash", 3, |h| h.last_commit_hash[3] ^= 1),
+        ("header.data_hash", 3, |h| h.data_hash[3] ^= 1),
+        ("header.validators_hash", 3, |h| h.validators_hash[3] ^= 1),
+        ("header.next_validators_hash", 3, |h| h.next_validators_hash[3] ^= 1),
+        ("header.consensus_hash", 3, |h| h.consensus_hash[3] ^= 1),
+        // What the block before left behind.
+        ("header.app_hash", 2, |h| h.app_hash[3] ^= 1),
+        ("header.last_results_hash", 2, |h| h.last_results_hash[3] ^= 1),
+        ("header.evidence_hash", 3, |h| h.evidence_hash[3] ^= 1),
+        ("header.proposer_address", 3, |h| h.proposer_address[3] ^= 1),
+    ];
+    let chain = chain();
+    for (what, height, change) in changes {
+        let entries = changed(&chain, |entry| change(entry.block.header.as_mut().unwrap()));
+        let found = difference(&chain, entries);
+        assert_eq!((found.what.as_str(), found.height), (what, Some(height)), "{found}");
+        assert_ne!(found.expected, found.found);
+    }
+}
+
+#[test]
+fn another_proposer_among_the_validators_is_caught_by_the_votes() {
+    let chain = chain();
+    let other = chain.entries[2].commit.signatures[3].validator_address.clone();
+    let entries = changed(&chain, |entry| {
+        entry.block.header.as_mut().unwrap().proposer_address = other;
+    });
+    let found = difference(&chain, entries);
+    assert_eq!((found.what.as_str(), found.height), ("header: its hash", Some(3)));
+    assert!(found.note.contains("proposer_address"));
+}
+
+#[test]
+fn every_field_of_a_vote_that_is_changed_is_named() {
+    type Change = fn(&mut CommitSig);
+    let changes: [(&str, Change); 6] = [
+        ("signature", |vote| vote.signature[5] ^= 1),
+        ("signature", |vote| vote.timestamp.as_mut().unwrap().nanos ^= 8),
+        ("validator_address", |vote| vote.validator_address[5] ^= 1),
+        ("block_id_flag", |vote| vote.block_id_flag = 9),
+        // A vote for nothing has another sign document.
+        ("signature", |vote| vote.block_id_flag = 3),
+        ("validator_address", |vote| vote.block_id_flag = 1),
+    ];
+    let chain = chain();
+    for (what, change) in changes {
+        let entries = changed(&chain, |entry| change(&mut entry.commit.signatures[1]));
+        let found = difference(&chain, entries);
+        assert_eq!(found.what, format!("commit.signatures[1].{what}"), "{found}");
+        assert_eq!(found.height, Some(3));
+    }
+    let last = |change: fn(&mut CommitSig)| {
+        let of = |entry: &mut Entry| {
+            change(&mut entry.block.last_commit.as_mut().unwrap().signatures[1]);
+        };
+        difference(&chain, changed(&chain, of)).what
+    };
+    let name = |field: &str| format!("block.last_commit.signatures[1].{field}");
+    assert_eq!(last(|vote| vote.signature[5] ^= 1), name("signature"));
+    assert_eq!(last(|vote| vote.timestamp.as_mut().unwrap().nanos ^= 8), name("timestamp"));
+    assert_eq!(last(|vote| vote.validator_address[5] ^= 1), name("validator_address"));
+}
+
+#[test]
+fn a_commit_of_another_block_height_or_round_is_refused() {
+    let chain = chain();
+    let with = |change: fn(&mut Entry)| difference(&chain, changed(&chain, change)).what;
+    assert_eq!(with(|e| e.commit.height = 4), "commit.height");
+    assert_eq!(with(|e| e.commit.round = 1), "commit.signatures[0].signature");
+    assert_eq!(with(|e| e.commit.round = -1), "commit.round");
+    assert_eq!(with(|e| e.commit.block_id.as_mut().unwrap().hash[0] ^= 1), "commit.block_id.hash");
+    assert_eq!(with(|e| drop(e.commit.signatures.pop())), "commit.signatures");
+    assert_eq!(
+        with(|e| e.block.last_commit.as_mut().unwrap().round = 1),
+        "block.last_commit.round"
+    );
+}
+
+#[test]
+fn two_thirds_of_the_power_must_have_voted() {
+    let chain = chain();
+    let absent = CommitSig { block_id_flag: 1, ..CommitSig::default() };
+    let entries = changed(&chain, |entry| {
+        entry.commit.signatures[0] = absent.clone();
+    });
+    // Three of four are enough for this block; the next one's header carries the whole commit.
+    let ended = replay(&chain, entries, &Options::default());
+    assert_eq!(ended.report.difference, None);
+    let entries = changed(&chain, |entry| {
+        entry.commit.signatures[0] = absent.clone();
+        entry.commit.signatures[1] = absent.clone();
+    });
+    let found = difference(&chain, entries);
+    assert_eq!(found.what, "commit.power");
+    assert_eq!(found.expected, "more than 2/3 of 40");
+}
+
+#[test]
+fn a_changed_transaction_is_named_by_its_place() {
+    let chain = chain();
+    let entries = changed(&chain, |entry| {
+        let tx = &mut entry.block.data.as_mut().unwrap().txs[4];
+        let middle = tx.len() / 2;
+        tx[middle] ^= 1;
+    });
+    let found = difference(&chain, entries);
+    assert_eq!(found.height, Some(3));
+    assert_eq!(found.tx.as_ref().unwrap().index, 4);
+    let hash = hex::encode(&chain.entries[2].results[4].tx_hash);
+    assert_eq!(found.expected, hash);
+    let without = changed(&chain, |entry| drop(entry.block.data.as_mut().unwrap().txs.pop()));
+    assert_eq!(difference(&chain, without).what, "block.data.txs: how many");
+}
+
+#[test]
+fn a_result_that_was_recorded_otherwise_is_named_with_who_is_right() {
+    let chain = chain();
+    let found = difference(&chain, changed(&chain, |entry| entry.results[2].gas_used += 1));
+    assert_eq!((found.height, found.what.as_str()), (Some(3), "the result's gas_used"));
+    assert_eq!(found.tx.as_ref().unwrap().index, 2);
+    assert!(found.note.contains("the source's record of the result is wrong"), "{}", found.note);
+    let found = difference(&chain, changed(&chain, |entry| entry.results[2].code = 7));
+    assert_eq!(found.what, "the result's code");
+    let found = difference(&chain, changed(&chain, |entry| entry.app_hash[0] ^= 1));
+    assert_eq!(found.what, "the root of the state after this block");
+    let mut entries = chain.entries.clone();
+    entries.last_mut().unwrap().results[1].data.push(1);
+    let found = difference(&chain, entries);
+    assert!(found.note.contains("no header follows yet"), "{}", found.note);
+}
+
+/// Validators who agree on a state that does not follow from the blocks.
+#[test]
+fn a_root_that_validators_signed_and_nobody_can_recompute_is_found() {
+    let chain = chain();
+    let mut other = Sample::new(4, 8).unwrap();
+    // The same blocks, but somebody was given money behind the scenes.
+    other.give(3, 5);
+    for entry in &chain.entries[..3] {
+        let txs = entry.block.data.as_ref().unwrap().txs[1..].to_vec();
+        other.block(txs).unwrap();
+    }
+    let found = difference(&chain, other.entries.clone());
+    assert_eq!(found.what, "header.app_hash");
+    assert!(found.note.contains("after block 0"), "{}", found.note);
+}
+
+#[test]
+fn a_replay_that_was_interrupted_goes_on_to_the_same_report() {
+    let chain = chain();
+    let straight = replay(&chain, chain.entries.clone(), &Options::default());
+    let folder = tempfile::tempdir().unwrap();
+    let options =
+        |to| Options { to, state: Some(folder.path().to_owned()), stop: AtomicBool::new(false) };
+    for height in [2, 5] {
+        let part = replay(&chain, chain.entries.clone(), &options(Some(height)));
+        assert_eq!(part.report.facts["last_height"], height);
+        assert_eq!(part.report.verdict, Verdict::Pass);
+    }
+    // Only what is missing is asked for again.
+    let mut rest = chain.entries.clone();
+    rest[0].commit.signatures.clear();
+    let resumed = replay(&chain, rest, &options(None));
+    assert_eq!(resumed.report.to_json(), straight.report.to_json());
+    assert_eq!(resumed.txs, 1);
+
+    let path = folder.path().join("replay.state");
+    let mut bytes = std::fs::read(&path).unwrap();
+    let middle = bytes.len() / 2;
+    bytes[middle] ^= 1;
+    std::fs::write(&path, bytes).unwrap();
+    let source = &mut Blocks(chain.entries.clone());
+    let stop = run(chain.file(), source, &options(None), &mut [], &mut |_| {}).unwrap_err();
+    assert!(stop.to_string().contains("is damaged"), "{stop}");
+}
+
+#[test]
+fn blocks_that_are_missing_make_it_incomplete() {
+    let chain = chain();
+    let options = Options { to: Some(9), ..Options::default() };
+    let ended = replay(&chain, chain.entries.clone(), &options);
+    assert_eq!(ended.report.verdict, Verdict::Incomplete);
+    assert_eq!(ended.report.facts["last_height"], 6);
+    let stopped = Options { stop: AtomicBool::new(true), ..Options::default() };
+    let ended = replay(&chain, chain.entries.clone(), &stopped);
+    assert_eq!(ended.report.verdict, Verdict::Incomplete);
+}
+
+#[test]
+fn another_genesis_is_found_at_the_first_header() {
+    let chain = chain();
+    let other = Sample::new(4, 9).unwrap();
+    let ended = run(
+        other.file(),
+        &mut Blocks(chain.entries.clone()),
+        &Options::default(),
+        &mut [],
+        &mut |_| {},
+    );
+    let report = ended.unwrap().report;
+    assert_eq!(report.verdict, Verdict::Difference);
+    assert_eq!(report.difference.unwrap().what, "header.app_hash");
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 400, ..ProptestConfig::default() })]
+
+    /// One bit anywhere in what a block's parts bind, or in the votes for it.
+    #[test]
+    fn a_flipped_bit_of_a_block_or_commit_never_passes(at in any::<prop::sample::Index>(), bit in 0_u8..8, of_commit: bool) {
+        let chain = SHARED.get_or_init(chain);
+        let mut entry = chain.entries[2].clone();
+        if of_commit {
+            let mut bytes = entry.commit.encode_to_vec();
+            let at = at.index(bytes.len());
+            bytes[at] ^= 1 << bit;
+            let Ok(commit) = tendermint_proto::v0_38::types::Commit::decode(bytes.as_slice()) else { return Ok(()) };
+            prop_assume!(commit != entry.commit);
+            entry.commit = commit;
+        } else {
+            let mut bytes = entry.block.encode_to_vec();
+            let at = at.index(bytes.len());
+            bytes[at] ^= 1 << bit;
+            let Ok(block) = Block::decode(bytes.as_slice()) else { return Ok(()) };
+            prop_assume!(block != entry.block);
+            entry.block = block;
+        }
+        let mut entries = chain.entries[..4].to_vec();
+        entries[2] = entry;
+        let found = difference(chain, entries);
+        prop_assert!(matches!(found.height, Some(2 | 3)), "{found}");
+    }
+}
+
+static SHARED: std::sync::OnceLock<Sample> = std::sync::OnceLock::new();
+
+#[test]
+fn hashes_of_a_header_are_those_of_the_tendermint_crate() {
+    let chain = chain();
+    for entry in &chain.entries {
+        let header = entry.block.header.clone().unwrap();
+        let ours = comet::header_hash(&header);
+        let theirs = tendermint::block::Header::try_from(header).unwrap().hash();
+        assert_eq!(theirs.as_bytes(), ours);
+    }
+}

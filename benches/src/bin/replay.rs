@@ -1,0 +1,90 @@
+//! `lockstep audit replay` of blocks of 10,000 transfers: headers, votes, signatures, execution and
+//! roots, with nothing known before. Beside it the two verifiers of signatures, in turns.
+
+use std::time::Instant;
+
+use k256::ecdsa::signature::hazmat::PrehashSigner as _;
+use k256::ecdsa::{Signature, SigningKey};
+use lockstep_audit::replay::{self, Options};
+use lockstep_audit::report::Verdict;
+use lockstep_audit::sample::{Blocks, Sample};
+use lockstep_audit::signatures::Libsecp256k1;
+use lockstep_chain::envelope::{K256, Verifier, public_key_of};
+use serde_json::json;
+
+const VALIDATORS: usize = 4;
+const ACCOUNTS: usize = 100_000;
+const TRANSFERS: usize = 10_000;
+const BLOCKS: usize = 20;
+const ROUNDS: usize = 5;
+const SIGNATURES: u8 = 200;
+
+fn main() {
+    verifiers();
+    let mut chain = Sample::new(VALIDATORS, ACCOUNTS).expect("a genesis");
+    for _ in 0..BLOCKS {
+        let txs = chain.transfers(TRANSFERS);
+        chain.block(txs).expect("a block");
+    }
+    let mut rates = Vec::new();
+    for _ in 0..ROUNDS {
+        let mut blocks = Blocks(chain.entries.clone());
+        let start = Instant::now();
+        let options = Options::default();
+        let ended = replay::run(chain.file(), &mut blocks, &options, &mut [], &mut |_| {});
+        let seconds = start.elapsed().as_secs_f64();
+        let ended = ended.expect("a genesis");
+        assert_eq!(ended.report.verdict, Verdict::Pass, "{:?}", ended.report.difference);
+        assert_eq!(ended.report.facts["txs_failed"], 0);
+        rates.push((BLOCKS * TRANSFERS) as f64 / seconds);
+    }
+    rates.sort_by(f64::total_cmp);
+    println!(
+        "{}",
+        json!({
+            "figure": "audit_replay_tx_per_s",
+            "accounts": ACCOUNTS,
+            "transactions": BLOCKS * TRANSFERS,
+            "validators": VALIDATORS,
+            "threads": rayon::current_num_threads(),
+            "median": rates[ROUNDS / 2].round(),
+            "min": rates[0].round(),
+            "max": rates[ROUNDS - 1].round(),
+        })
+    );
+}
+
+/// Signatures a second on one core, in turns so that both meet the same machine.
+fn verifiers() {
+    let cases: Vec<_> = (1..=SIGNATURES)
+        .map(|seed| {
+            let key = SigningKey::from_slice(&[seed; 32]).expect("a key");
+            let digest = [seed; 32];
+            let signature: Signature = key.sign_prehash(&digest).expect("a signature");
+            (public_key_of(&key), digest, signature.normalize_s().to_bytes().into())
+        })
+        .collect::<Vec<([u8; 33], [u8; 32], [u8; 64])>>();
+    let rate = |verifier: &dyn Verifier| {
+        let start = Instant::now();
+        assert!(cases.iter().all(|(key, digest, of)| verifier.verify(key, digest, of)));
+        f64::from(SIGNATURES) / start.elapsed().as_secs_f64()
+    };
+    let (mut ours, mut theirs) = (Vec::new(), Vec::new());
+    for _ in 0..25 {
+        ours.push(rate(&Libsecp256k1));
+        theirs.push(rate(&K256));
+    }
+    for (name, rates) in [("libsecp256k1", &mut ours), ("k256", &mut theirs)] {
+        rates.sort_by(f64::total_cmp);
+        println!(
+            "{}",
+            json!({
+                "figure": "secp256k1_verify_per_s_and_core",
+                "verifier": name,
+                "median": rates[12].round(),
+                "min": rates[0].round(),
+                "max": rates[24].round(),
+            })
+        );
+    }
+}
