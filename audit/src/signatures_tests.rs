@@ -2,7 +2,7 @@
 
 use k256::ecdsa::SigningKey;
 use k256::ecdsa::signature::hazmat::PrehashSigner as _;
-use k256::elliptic_curve::ff::{Field as _, PrimeField as _};
+use k256::elliptic_curve::ff::PrimeField as _;
 use k256::elliptic_curve::point::DecompressPoint as _;
 use k256::elliptic_curve::subtle::Choice;
 use k256::{AffinePoint, ProjectivePoint, Scalar};
@@ -199,8 +199,8 @@ fn both_agree_where_the_two_products_are_equal_or_opposite() {
             assert!(verdict(&key, &digest.to_bytes().into(), &bytes));
             // And where their sum is the point at infinity: digest = -r·d.
             let d = (nonce * s - digest) * r.invert().unwrap();
-            let none = -(r * d);
-            assert!(!verdict(&key, &none.to_bytes().into(), &bytes));
+            let opposite = -(r * d);
+            assert!(!verdict(&key, &opposite.to_bytes().into(), &bytes));
         }
     }
 }
