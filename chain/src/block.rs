@@ -11,8 +11,8 @@ use crate::context::{self, Context};
 use crate::envelope::Verifier;
 use crate::error::{Fault, OVERFLOW, TxError};
 use crate::genesis::{Genesis, GenesisError};
-use crate::limits::DUE_PER_BLOCK_MAX;
-use crate::state::tables::{Address, Hash, TIP, UNORDERED};
+use crate::limits::{DUE_PER_BLOCK_MAX, TRIAL_MOVES_PER_BLOCK_MAX};
+use crate::state::tables::{Address, Hash, TIP, TOTALS, UNORDERED};
 use crate::state::{MemoryState, Overlay, StateRead, Writes};
 use crate::{extension, job, staking, tx};
 
@@ -150,13 +150,33 @@ pub fn finalize(
         txs.push(outcome);
     }
 
+    let tip = without_full_height(tip, &before, &mut overlay)?;
     let mut ctx = Context::new(&mut overlay, &params, &tip);
     let validator_updates = stop_on(end(&mut ctx))?;
     events.append(&mut ctx.events);
     Ok(Outcome { writes: overlay.into_writes(), txs, events, validator_updates })
 }
 
-fn next_tip(before: &Tip, header: &Header, commit: &ExtendedCommit) -> Result<Tip, Fault> {
+/// Takes the height back from the trial clock where its budget of moves was used up, so that nobody can
+/// be late who found no room.
+pub(crate) fn without_full_height(
+    mut tip: Tip,
+    before: &Tip,
+    overlay: &mut Overlay<'_>,
+) -> Result<Tip, Fault> {
+    let totals = TOTALS.must(overlay, &())?;
+    if totals.moves_height == tip.height && totals.moves >= TRIAL_MOVES_PER_BLOCK_MAX {
+        tip.trial_clock = before.trial_clock;
+        TIP.put(overlay, &(), &tip);
+    }
+    Ok(tip)
+}
+
+pub(crate) fn next_tip(
+    before: &Tip,
+    header: &Header,
+    commit: &ExtendedCommit,
+) -> Result<Tip, Fault> {
     let counted = u64::from(!commit.empty);
     Ok(Tip {
         height: header.height,
@@ -166,7 +186,7 @@ fn next_tip(before: &Tip, header: &Header, commit: &ExtendedCommit) -> Result<Ti
             .to_vec(),
         chain_id: before.chain_id.clone(),
         initial_height: before.initial_height,
-        trial_clock: before.trial_clock,
+        trial_clock: before.trial_clock.checked_add(counted).ok_or(Fault::Invariant("clock"))?,
     })
 }
 
@@ -189,7 +209,7 @@ fn begin(
 }
 
 /// What comes after the transactions: queues that are due, then the one update of voting power.
-fn end(ctx: &mut Context<'_, '_>) -> Result<Vec<ValidatorUpdate>, TxError> {
+pub(crate) fn end(ctx: &mut Context<'_, '_>) -> Result<Vec<ValidatorUpdate>, TxError> {
     job::window::close_due(ctx)?;
     staking::slashing::execute(ctx)?;
     staking::unbonding::mature(ctx)?;
@@ -197,7 +217,7 @@ fn end(ctx: &mut Context<'_, '_>) -> Result<Vec<ValidatorUpdate>, TxError> {
 }
 
 /// Outside a transaction a refusal cannot be: it means that the books are wrong.
-fn stop_on<T>(result: Result<T, TxError>) -> Result<T, Fault> {
+pub(crate) fn stop_on<T>(result: Result<T, TxError>) -> Result<T, Fault> {
     result.map_err(|error| match error {
         TxError::Fault(fault) => fault,
         TxError::Reject(OVERFLOW) => Fault::Invariant("overflow outside a transaction"),

@@ -7,7 +7,7 @@ use prost::{Message, Name};
 use prost_types::Any;
 
 use crate::envelope;
-use crate::error::{Fault, OVERFLOW, Reject, TxError};
+use crate::error::{Fault, OUT_OF_GAS, OVERFLOW, Reject, TxError};
 use crate::event::Event;
 use crate::limits::SUPPLY_MAX;
 use crate::state::Overlay;
@@ -26,13 +26,15 @@ pub struct Context<'a, 'b> {
     pub events: Vec<Event>,
     /// What the message answers.
     pub response: Option<Any>,
+    /// The gas that its messages may use.
+    pub gas_max: u64,
 }
 
 impl<'a, 'b> Context<'a, 'b> {
     /// A context without events.
     #[must_use]
     pub const fn new(state: &'a mut Overlay<'b>, params: &'a Params, tip: &'a Tip) -> Self {
-        Self { state, params, tip, events: Vec::new(), response: None }
+        Self { state, params, tip, events: Vec::new(), response: None, gas_max: u64::MAX }
     }
 
     /// Tells observers.
@@ -43,6 +45,15 @@ impl<'a, 'b> Context<'a, 'b> {
     /// Sets what the message answers.
     pub fn respond<M: Message + Name>(&mut self, message: &M) {
         self.response = Some(envelope::any(message));
+    }
+
+    /// Takes gas for work that is about to be done.
+    ///
+    /// # Errors
+    /// [`OUT_OF_GAS`], before the work.
+    pub fn charge(&mut self, gas: u64) -> Result<(), TxError> {
+        self.state.charge_gas(gas);
+        if self.state.gas() > self.gas_max { Err(OUT_OF_GAS.into()) } else { Ok(()) }
     }
 
     /// Reads the counters and pools, lets `change` work on them, and writes them back.

@@ -108,4 +108,6 @@ rejects! {
     NO_SUCH_JOB = 25, "no such job";
     /// The account signed is not an executor of a validator.
     NOT_AN_EXECUTOR = 26, "the signer is no validator's executor";
+    /// Other moves in trials have used up this block's budget.
+    MOVES_FULL = 27, "this block takes no more moves in trials; hint: send it again, the height does not count";
 }

@@ -5,6 +5,9 @@ use alloc::format;
 use alloc::string::String;
 use alloc::vec::Vec;
 
+use lockstep_proto::lockstep::job::v1::JobState;
+use lockstep_proto::lockstep::staking::v1::Offence;
+
 use crate::error::Fault;
 use crate::job::{is_terminal, posting};
 use crate::limits::POWER_UNIT;
@@ -12,8 +15,8 @@ use crate::model::lineage::WEIGHTS;
 use crate::staking::power;
 use crate::state::StateRead;
 use crate::state::tables::{
-    ACCOUNTS, DELEGATIONS, JOBS, JOBS_DUE, MODELS, SLASHES, TOTALS, UNBONDINGS, VALIDATORS,
-    VERSIONS,
+    ACCOUNTS, DELEGATIONS, JOBS, JOBS_DUE, MODELS, SLASHES, TOTALS, TRACE_NODES, TRACE_STEPS,
+    TRIALS, UNBONDINGS, VALIDATORS, VERIFIED, VERSIONS,
 };
 
 /// The invariants that do not hold, in words; none where the books are right.
@@ -25,6 +28,7 @@ pub fn broken(state: &dyn StateRead) -> Result<Vec<String>, Fault> {
     money(state, &mut broken)?;
     stake(state, &mut broken)?;
     jobs(state, &mut broken)?;
+    trials(state, &mut broken)?;
     lineage(state, &mut broken)?;
     Ok(broken)
 }
@@ -35,7 +39,7 @@ fn equal(broken: &mut Vec<String>, what: &str, counted: u128, booked: u64) {
     }
 }
 
-/// Supply = balances + bonded + unbonding + escrow, each counted from its own table.
+/// Supply = balances + bonded + unbonding + escrow + bonds, each counted from its own table.
 fn money(state: &dyn StateRead, broken: &mut Vec<String>) -> Result<(), Fault> {
     let totals = TOTALS.must(state, &())?;
     let accounts = ACCOUNTS.scan(state, &(), usize::MAX)?;
@@ -50,10 +54,19 @@ fn money(state: &dyn StateRead, broken: &mut Vec<String>) -> Result<(), Fault> {
             escrow = escrow.saturating_add(posting::escrow_checked(&job)?.into());
         }
     }
+    let mut bonds = 0_u128;
+    for (_, trial) in TRIALS.scan(state, &(), usize::MAX)? {
+        let challenges = trial.challenges.iter().map(|challenge| challenge.bond);
+        let supporters = trial.supporters.iter().map(|supporter| supporter.bond);
+        let of_trial: u128 = challenges.chain(supporters).map(u128::from).sum();
+        bonds = bonds.saturating_add(of_trial);
+    }
+    equal(broken, "bonds", bonds, totals.bonds);
     equal(broken, "bonded stake", bonded, totals.bonded);
     equal(broken, "unbonding stake", unbonding, totals.unbonding);
     equal(broken, "escrow", escrow, totals.escrow);
     let sum = balances.saturating_add(bonded).saturating_add(unbonding).saturating_add(escrow);
+    let sum = sum.saturating_add(bonds);
     equal(broken, "supply", sum, totals.supply);
     let count = u128::try_from(accounts.len()).unwrap_or(u128::MAX);
     equal(broken, "accounts", count, totals.accounts);
@@ -87,8 +100,15 @@ fn stake(state: &dyn StateRead, broken: &mut Vec<String>) -> Result<(), Fault> {
         if slash.job == 0 && slash.infraction_height == 0 {
             broken.push(format!("slash {id} has no offence"));
         }
-        // A validator can do the same again in a later attempt at the same job.
-        let attempts = JOBS.get(state, &slash.job)?.map_or(u32::MAX, |job| job.attempt);
+        let rewards: u128 = slash.rewards.iter().map(|reward| u128::from(reward.amount)).sum();
+        if rewards > u128::from(slash.amount) || (slash.cancelled && slash.amount > 0) {
+            broken.push(format!("slash {id} pays more than it takes"));
+        }
+        // A validator can be absent again in a later attempt at the same job, but is found wrong once.
+        let attempts = match slash.offence() {
+            Offence::WrongResult | Offence::Conceded => 1,
+            _ => JOBS.get(state, &slash.job)?.map_or(u32::MAX, |job| job.attempt),
+        };
         let times = slashed.entry((slash.validator, slash.job, slash.offence)).or_default();
         *times = times.saturating_add(1);
         if *times > attempts {
@@ -120,6 +140,40 @@ fn jobs(state: &dyn StateRead, broken: &mut Vec<String>) -> Result<(), Fault> {
     let due = JOBS_DUE.scan(state, &(), usize::MAX)?.len();
     equal(broken, "jobs in the queue", u128::try_from(due).unwrap_or(u128::MAX), totals.open_jobs);
     equal(broken, "open jobs", open, totals.open_jobs);
+    Ok(())
+}
+
+/// Each job on trial has its trial, and no other has; nothing is kept of a trial that has ended.
+fn trials(state: &dyn StateRead, broken: &mut Vec<String>) -> Result<(), Fault> {
+    let mut on_trial = BTreeSet::new();
+    let mut verified = BTreeSet::new();
+    for (id, job) in JOBS.scan(state, &(), usize::MAX)? {
+        match job.state() {
+            JobState::OnTrial => on_trial.insert(id),
+            JobState::Verified => verified.insert(id),
+            _ => false,
+        };
+    }
+    let trials = TRIALS.scan(state, &(), usize::MAX)?;
+    if !trials.iter().map(|(id, _)| id).eq(&on_trial) {
+        broken.push(String::from("the trials are not those of the jobs on trial"));
+    }
+    if !VERIFIED.scan(state, &(), usize::MAX)?.iter().map(|(id, _)| id).eq(&verified) {
+        broken.push(String::from("the list of verified jobs is wrong"));
+    }
+    let nodes = TRACE_NODES.scan(state, &(), usize::MAX)?.into_iter().map(|((id, ..), _)| id);
+    let steps = TRACE_STEPS.scan(state, &(), usize::MAX)?.into_iter().map(|((id, ..), _)| id);
+    if nodes.chain(steps).any(|id| !on_trial.contains(&id)) {
+        broken.push(String::from("a trial that has ended has left something behind"));
+    }
+    for (id, trial) in trials {
+        for (number, answer) in (0_u32..).zip(&trial.answers) {
+            let stands = trial.traces.iter().any(|trace| trace.answer == number && !trace.fallen);
+            if trial.defend_over && stands == answer.fallen {
+                broken.push(format!("answer {number} of trial {id} stands without a trace"));
+            }
+        }
+    }
     Ok(())
 }
 

@@ -42,4 +42,5 @@ pub mod query;
 pub mod staking;
 pub mod state;
 pub mod tree;
+pub mod trial;
 pub mod tx;

@@ -32,6 +32,18 @@ pub const ALIAS_HISTORY_MAX: usize = 64;
 pub const VALIDATORS_MAX: u32 = 200;
 /// Items of one queue that a block works off; the rest waits for the next block.
 pub const DUE_PER_BLOCK_MAX: usize = 1000;
+/// Challenges of a trial.
+pub const TRIAL_CHALLENGES_MAX: usize = 256;
+/// Answers of a trial that no member revealed.
+pub const TRIAL_AUTHORS_MAX: usize = 16;
+/// Traces of an answer by others than its members and its author.
+pub const TRIAL_OUTSIDE_TRACES_MAX: usize = 8;
+/// Moves in all trials that one block takes.
+pub const TRIAL_MOVES_PER_BLOCK_MAX: u32 = 64;
+/// What the proof of a step counts for: it takes up to 128 KiB and five milliseconds.
+pub const TRIAL_PROOF_MOVES: u32 = 4;
+/// 365 days.
+pub const YEAR_MS: u64 = 365 * 24 * 3600 * 1000;
 /// Objects that one query answers with.
 pub const QUERY_ITEMS_MAX: usize = 256;
 /// ulock of voting power 1.
@@ -45,5 +57,7 @@ pub const GAS_PER_READ: u64 = 100;
 pub const GAS_PER_WRITE: u64 = 400;
 /// Gas of a byte that is read, written or sent.
 pub const GAS_PER_BYTE: u64 = 4;
+/// Gas of recomputing a step of a trace.
+pub const GAS_PER_STEP: u64 = 2_000_000;
 /// Gas of checking a signature.
 pub const GAS_PER_SIGNATURE: u64 = 4000;

@@ -14,7 +14,7 @@ use crate::address::Address;
 use crate::context;
 use crate::envelope::canonical;
 use crate::error::Fault;
-use crate::limits::TX_BYTES_MAX;
+use crate::limits::{TRIAL_MOVES_PER_BLOCK_MAX, TX_BYTES_MAX};
 use crate::staking::power;
 use crate::state::{Overlay, StateRead};
 use crate::tx;
@@ -50,8 +50,8 @@ pub enum Refusal {
     TooLarge,
 }
 
-/// Makes the transactions of a block: the extended commit first, then what the mempool has, in its
-/// order, as far as it fits and could be executed.
+/// Makes the transactions of a block: the extended commit first, then moves of trials, then what else
+/// the mempool has, each in its order, as far as it fits and could be executed.
 ///
 /// # Errors
 /// Only a failing store.
@@ -69,21 +69,32 @@ pub fn prepare(
     let mut block = alloc::vec![injected];
     let base = Overlay::new(state);
     let mut next: BTreeMap<Address, u64> = BTreeMap::new();
+    let mut waiting = Vec::new();
     for bytes in txs {
-        let Some(fits) = tx::fits(&base, bytes)? else { continue };
-        if size(bytes) > room || fits.gas > gas {
-            continue;
-        }
-        if let Some(sequence) = fits.sequence {
+        waiting.extend(tx::fits(&base, bytes)?.map(|fits| (bytes, fits)));
+    }
+    // Moves of trials come first, so that nobody can starve a game by filling blocks.
+    let mut moves = TRIAL_MOVES_PER_BLOCK_MAX;
+    for first in [true, false] {
+        let mut later = Vec::new();
+        for (bytes, fits) in waiting {
             let expected = next.entry(fits.signer).or_insert(fits.next);
-            if sequence != *expected {
+            let in_order = fits.sequence.is_none_or(|sequence| sequence == *expected);
+            let within = fits.moves.is_none_or(|cost| cost == 0 || moves > 0);
+            let turn = within && (!first || fits.moves.is_some());
+            if !turn || !in_order || size(bytes) > room || fits.gas > gas {
+                later.push((bytes, fits));
                 continue;
             }
-            *expected = expected.saturating_add(1);
+            if fits.sequence.is_some() {
+                *expected = expected.saturating_add(1);
+            }
+            moves = moves.saturating_sub(fits.moves.unwrap_or(0));
+            room = room.saturating_sub(size(bytes));
+            gas = gas.saturating_sub(fits.gas);
+            block.push(bytes.clone());
         }
-        room = room.saturating_sub(size(bytes));
-        gas = gas.saturating_sub(fits.gas);
-        block.push(bytes.clone());
+        waiting = later;
     }
     Ok(block)
 }

@@ -31,6 +31,10 @@ use lockstep_proto::lockstep::staking::v1::{
     QueryDelegationRequest, QuerySlashesResponse, QueryUnbondingsRequest, QueryUnbondingsResponse,
     QueryValidatorRequest, QueryValidatorsResponse,
 };
+use lockstep_proto::lockstep::trial::v1::{
+    QueryTraceNodesRequest, QueryTraceNodesResponse, QueryTrialRequest, QueryTrialsResponse,
+    QueryVerifiedRequest, QueryVerifiedResponse, Supporter, Trial,
+};
 use prost::Message;
 
 use crate::address::{self, Address, DENOM};
@@ -44,9 +48,11 @@ use crate::limits::QUERY_ITEMS_MAX;
 use crate::model::possession;
 use crate::state::tables::{
     ACCOUNTS, ALIASES, ARTEFACTS, DELEGATIONS, DUTIES, JOBS, MANIFESTS, MODELS, PARAMS,
-    POSSESSIONS, POSSESSIONS_DUE, SLASHES, TIP, TOTALS, UNBONDINGS, VALIDATORS, VERSIONS,
+    POSSESSIONS, POSSESSIONS_DUE, SLASHES, TIP, TOTALS, TRACE_NODES, TRIALS, UNBONDINGS,
+    VALIDATORS, VERIFIED, VERSIONS,
 };
 use crate::state::{Key, StateRead, Table, Value};
+use crate::trial::NOT_ON_TRIAL;
 use crate::{context, invariants, mempool, model};
 
 /// What a query gives.
@@ -80,6 +86,7 @@ pub fn query(state: &dyn StateRead, path: &str, data: &[u8]) -> Result<Answer, T
         ("lockstep.staking.v1.Query", name) => staking(state, name, data),
         ("lockstep.model.v1.Query", name) => models(state, name, data),
         ("lockstep.job.v1.Query", name) => jobs(state, name, data),
+        ("lockstep.trial.v1.Query", name) => trials(state, name, data),
         ("lockstep.chain.v1.Query", name) => chain(state, name),
         _ => Err(NO_SUCH_PATH.into()),
     }
@@ -290,15 +297,59 @@ pub fn duties(state: &dyn StateRead, operator: &Address) -> Result<QueryDutiesRe
         due.into_iter().map(|(_, job)| JOBS.must(state, &job)).collect()
     };
     let possess = POSSESSIONS_DUE.scan(state, operator, QUERY_ITEMS_MAX)?;
+    let tip = context::tip(state)?;
     Ok(QueryDutiesResponse {
-        height: context::tip(state)?.height,
+        height: tip.height,
+        trial_clock: tip.trial_clock,
+        trials: trials_of(state, operator)?,
         commit: of(Duty::Commit)?,
         reveal: of(Duty::Reveal)?,
         deliver: of(Duty::Deliver)?,
         hold: of(Duty::Hold)?,
         possess: possess.into_iter().map(|((_, version), _)| version).collect(),
-        ..QueryDutiesResponse::default()
     })
+}
+
+/// The jobs on trial that a validator's executor has a part in, or may still take one.
+fn trials_of(state: &dyn StateRead, operator: &Address) -> Result<Vec<u64>, Fault> {
+    let executor = VALIDATORS.get(state, operator)?.map(|validator| validator.executor);
+    let executor = executor.unwrap_or_default();
+    let concerned = |trial: &Trial| {
+        let supports = |s: &Supporter| s.validator == operator || s.account == executor;
+        !trial.defend_over
+            || trial.supporters.iter().any(supports)
+            || trial.challenges.iter().any(|challenge| challenge.account == executor)
+    };
+    let running = TRIALS.scan(state, &(), QUERY_ITEMS_MAX)?.into_iter();
+    Ok(running.filter(|(_, trial)| concerned(trial)).map(|(job, _)| job).collect())
+}
+
+fn trials(state: &dyn StateRead, name: &str, data: &[u8]) -> Result<Answer, TxError> {
+    let height = context::tip(state)?.height;
+    match name {
+        "Trial" => {
+            let request: QueryTrialRequest = decode(data)?;
+            object(state, &TRIALS, &request.job, NOT_ON_TRIAL)
+        }
+        "Trials" => {
+            let running = TRIALS.scan(state, &(), QUERY_ITEMS_MAX)?;
+            let trials = running.into_iter().map(|(_, trial)| trial).collect();
+            Ok(answer(&QueryTrialsResponse { height, trials }))
+        }
+        "TraceNodes" => {
+            let request: QueryTraceNodesRequest = decode(data)?;
+            let key = (request.job, request.trace, request.level, request.position);
+            let nodes = TRACE_NODES.get(state, &key)?.unwrap_or_default();
+            Ok(answer(&QueryTraceNodesResponse { nodes }))
+        }
+        "Verified" => {
+            let request: QueryVerifiedRequest = decode(data)?;
+            let found = VERIFIED.scan_from(state, &request.from, QUERY_ITEMS_MAX)?;
+            let jobs = found.into_iter().map(|(_, id)| JOBS.must(state, &id));
+            Ok(answer(&QueryVerifiedResponse { height, jobs: jobs.collect::<Result<_, _>>()? }))
+        }
+        _ => Err(NO_SUCH_PATH.into()),
+    }
 }
 
 fn chain(state: &dyn StateRead, name: &str) -> Result<Answer, TxError> {

@@ -34,22 +34,6 @@ pub fn fill(ctx: &Context<'_, '_>, job: &mut Job) -> Result<bool, Fault> {
     Ok(enough(joined, heads, total))
 }
 
-/// Asks everyone who holds the version and has no part in this attempt; returns how many.
-///
-/// # Errors
-/// Only a failing store.
-pub fn ask_everyone(ctx: &Context<'_, '_>, job: &mut Job) -> Result<usize, Fault> {
-    let mut asked_now = 0_usize;
-    for (operator, power) in possession::holders(ctx.state, job.version)? {
-        let known = super::present(job).any(|member| member.validator == operator);
-        if !known {
-            job.members.push(asked(&operator, power, job.attempt));
-            asked_now = asked_now.saturating_add(1);
-        }
-    }
-    Ok(asked_now)
-}
-
 fn enough(power: u64, heads: usize, total: u64) -> bool {
     heads >= 2 && power::exceeds(power, total, 1, 3)
 }

@@ -1,7 +1,8 @@
 //! The life of a job, from escrow to payout.
 //!
 //! `posting` opens it, `phase` takes commitments, reveals and outputs, `window` ends what nobody
-//! finished in time, `verdict` decides between answers, `settle` pays and closes. A job is written
+//! finished in time, `verdict` lets equal answers stand and puts others on trial ([`crate::trial`]),
+//! `settle` pays and closes. A job is written
 //! in one place, [`save`], which keeps the queues and the executors' duties in step with it.
 
 pub mod committee;
@@ -13,7 +14,7 @@ pub mod window;
 
 use alloc::vec::Vec;
 
-use lockstep_proto::lockstep::job::v1::{Job, JobState, Member, MemberState};
+use lockstep_proto::lockstep::job::v1::{Earner, Job, JobState, Member, MemberState};
 
 use crate::address::Address;
 use crate::bank::address_of;
@@ -22,7 +23,7 @@ use crate::error::{Fault, NO_SUCH_JOB, NOT_AN_EXECUTOR, TxError};
 use crate::event::Event;
 use crate::staking::power;
 use crate::state::StateRead;
-use crate::state::tables::{ACCOUNTS, DUTIES, JOBS, JOBS_DUE, VALIDATORS};
+use crate::state::tables::{ACCOUNTS, DUTIES, JOBS, JOBS_DUE, VALIDATORS, VERIFIED};
 
 /// What an executor can be asked to do for a job.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -90,24 +91,16 @@ pub fn is_terminal(state: JobState) -> bool {
     }
 }
 
-/// Whether members may still commit, or else only reveal.
+/// Whether members may commit.
 #[must_use]
 pub fn in_commit_phase(job: &Job) -> bool {
-    match job.state() {
-        JobState::Posted => true,
-        JobState::OnTrial => present(job).any(|member| member.state() == MemberState::Asked),
-        _ => false,
-    }
+    job.state() == JobState::Posted
 }
 
 /// Whether members may reveal.
 #[must_use]
 pub fn in_reveal_phase(job: &Job) -> bool {
-    match job.state() {
-        JobState::Committed => true,
-        JobState::OnTrial => !in_commit_phase(job),
-        _ => false,
-    }
+    job.state() == JobState::Committed
 }
 
 /// The members of the present attempt.
@@ -132,13 +125,28 @@ fn duties(job: &Job) -> Result<Vec<(Address, Duty)>, Fault> {
     if job.state() != JobState::Verified || job.delivered_height != 0 {
         return Ok(Vec::new());
     }
-    deliverers(job).map(|m| Ok((address_of(&m.validator)?, Duty::Deliver))).collect()
+    let members = deliverers(job).map(|member| &member.validator);
+    let outside = earners(job).map(|earner| &earner.validator).filter(|of| !of.is_empty());
+    members.chain(outside).map(|operator| Ok((address_of(operator)?, Duty::Deliver))).collect()
 }
 
-/// Who may hand in the output: the first member that was right, after its window all of them.
+/// The members that revealed the answer that stands, and were not wrong about it.
+pub fn right_members(job: &Job) -> impl Iterator<Item = &Member> {
+    present(job).filter(|member| {
+        member.state() == MemberState::Revealed && member.result_root == job.result_root
+    })
+}
+
+/// The members that may hand in the output: the first that was right, after its window all of them.
 fn deliverers(job: &Job) -> impl Iterator<Item = &Member> {
-    let number = if job.delivery_open { usize::MAX } else { 1 };
-    present(job).filter(|member| member.result_root == job.result_root).take(number)
+    right_members(job).take(if job.delivery_open { usize::MAX } else { 1 })
+}
+
+/// Who may hand it in besides: whoever brought the answer, where the members have let their window pass
+/// or there is none.
+fn earners(job: &Job) -> impl Iterator<Item = &Earner> {
+    let now = job.delivery_open || right_members(job).next().is_none();
+    job.earners.iter().filter(move |_| now)
 }
 
 /// Writes a job, and moves its place in the queues and among the duties.
@@ -172,6 +180,11 @@ pub fn save(ctx: &mut Context<'_, '_>, job: &Job) -> Result<(), Fault> {
         JOBS_DUE.put(ctx.state, &(job.window_counter, job.id), &job.id);
     }
     JOBS.put(ctx.state, &job.id, job);
+    if job.state() == JobState::Verified {
+        VERIFIED.put(ctx.state, &job.id, &job.id);
+    } else if before.as_ref().is_some_and(|before| before.state() == JobState::Verified) {
+        VERIFIED.delete(ctx.state, &job.id);
+    }
     let state_before = before.map_or(JobState::Unspecified, |before| before.state());
     if state_before != job.state() {
         ctx.emit(

@@ -3,7 +3,9 @@
 
 use lockstep_proto::lockstep::job::v1::{Job, JobState, Member, MemberState, RunStatus};
 
-use super::{get, in_commit_phase, in_reveal_phase, open_window, posting, save, settle, verdict};
+use super::{
+    executor_of, get, in_commit_phase, in_reveal_phase, open_window, posting, save, settle, verdict,
+};
 use crate::address::Address;
 use crate::context::Context;
 use crate::error::{Reject, TxError};
@@ -83,9 +85,7 @@ pub fn commit(
 
 /// Ends a commit phase: from now on members reveal.
 pub fn close_commits(ctx: &Context<'_, '_>, job: &mut Job) {
-    if job.state() == JobState::Posted {
-        job.set_state(JobState::Committed);
-    }
+    job.set_state(JobState::Committed);
     open_window(ctx, job, ctx.params.reveal_window_blocks, ctx.params.reveal_window_ms);
 }
 
@@ -129,13 +129,13 @@ pub fn reveal(
     verdict::decide(ctx, job)
 }
 
-/// Takes the output behind the agreed result.
+/// Takes the output behind the agreed result, from a member's executor or who brought the answer.
 ///
 /// # Errors
 /// Where it is not asked for now, or does not give the result.
 pub fn deliver(
     ctx: &mut Context<'_, '_>,
-    operator: &Address,
+    signer: &Address,
     id: u64,
     status: RunStatus,
     output: &[u8],
@@ -144,8 +144,14 @@ pub fn deliver(
     if job.state() != JobState::Verified || job.delivered_height != 0 {
         return Err(WRONG_PHASE.into());
     }
-    let asked = super::deliverers(&job).any(|member| member.validator == operator);
-    if !asked {
+    let operator = match executor_of(ctx.state, signer) {
+        Ok(operator) => Some(operator),
+        Err(TxError::Reject(_)) => None,
+        Err(fault) => return Err(fault),
+    };
+    let member = |operator| super::deliverers(&job).any(|member| member.validator == operator);
+    let outside = super::earners(&job).any(|earner| earner.account == signer);
+    if !outside && !operator.is_some_and(member) {
         return Err(NOT_ASKED.into());
     }
     if output.len() > INLINE_BYTES_MAX {

@@ -2,9 +2,9 @@
 
 use alloc::vec::Vec;
 
-use lockstep_proto::lockstep::job::v1::{Job, JobState, MemberState, Payout, PayoutKind};
+use lockstep_proto::lockstep::job::v1::{Job, JobState, Payout, PayoutKind};
 
-use super::{is_terminal, posting, present, save};
+use super::{is_terminal, posting, save};
 use crate::address::{self, Address};
 use crate::bank::{address_of, burn, deposit};
 use crate::context::{Context, add, basis_points, share, take};
@@ -27,8 +27,8 @@ pub fn finish(ctx: &mut Context<'_, '_>, mut job: Job) -> Result<(), TxError> {
     let right: Vec<Address> = right(&job)?;
     let heads = u64::try_from(right.len()).unwrap_or(u64::MAX);
     let each = share(pool, 1, heads);
-    for operator in &right {
-        pay(ctx, &mut payouts, PayoutKind::Executor, operator, each)?;
+    for account in &right {
+        pay(ctx, &mut payouts, PayoutKind::Executor, account, each)?;
         left = take(left, each)?;
     }
 
@@ -68,12 +68,11 @@ pub fn refund(ctx: &mut Context<'_, '_>, mut job: Job, state: JobState) -> Resul
     end(ctx, job, state)
 }
 
-/// The operators that revealed the answer that stands.
+/// The operators that revealed the answer that stands, without having been wrong about it, and whoever
+/// brought it into a trial.
 fn right(job: &Job) -> Result<Vec<Address>, Fault> {
-    present(job)
-        .filter(|m| m.state() == MemberState::Revealed && m.result_root == job.result_root)
-        .map(|member| address_of(&member.validator))
-        .collect()
+    let members = super::right_members(job).map(|member| &member.validator);
+    members.chain(job.earners.iter().map(|earner| &earner.account)).map(|a| address_of(a)).collect()
 }
 
 fn pay(

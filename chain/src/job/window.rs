@@ -5,7 +5,7 @@ use alloc::vec::Vec;
 use lockstep_proto::lockstep::job::v1::{Job, JobState, MemberState};
 use lockstep_proto::lockstep::staking::v1::Offence;
 
-use super::{committee, in_commit_phase, open_window, phase, present, save, settle, verdict};
+use super::{committee, open_window, phase, present, save, settle, verdict};
 use crate::address::Address;
 use crate::bank::address_of;
 use crate::context::Context;
@@ -15,6 +15,7 @@ use crate::model::possession;
 use crate::staking::power;
 use crate::staking::slashing::{self, Finding};
 use crate::state::tables::{JOBS, JOBS_DUE};
+use crate::trial;
 
 /// Works off the windows that end with this block, first in, first out.
 ///
@@ -39,13 +40,9 @@ pub fn close_due(ctx: &mut Context<'_, '_>) -> Result<(), TxError> {
 fn close(ctx: &mut Context<'_, '_>, mut job: Job) -> Result<(), TxError> {
     match job.state() {
         JobState::AwaitingInput => settle::refund(ctx, job, JobState::Unavailable),
-        JobState::Posted | JobState::Committed | JobState::OnTrial => {
-            if in_commit_phase(&job) {
-                end_commits(ctx, job)
-            } else {
-                end_reveals(ctx, job)
-            }
-        }
+        JobState::Posted => end_commits(ctx, job),
+        JobState::Committed => end_reveals(ctx, job),
+        JobState::OnTrial => trial::close::look(ctx, job),
         JobState::Verified if job.delivered_height != 0 => settle::finish(ctx, job),
         JobState::Verified if job.delivery_open => verdict::attempt_again(ctx, job),
         JobState::Verified => {
@@ -67,14 +64,6 @@ fn close(ctx: &mut Context<'_, '_>, mut job: Job) -> Result<(), TxError> {
 fn end_commits(ctx: &mut Context<'_, '_>, mut job: Job) -> Result<(), TxError> {
     let absent = mark(&mut job, MemberState::Asked, MemberState::NoShow)?;
     no_shows(ctx, &job, &absent)?;
-    if job.state() == JobState::OnTrial {
-        // Everyone was asked. Whoever committed reveals; else what was revealed before decides.
-        if present(&job).any(|member| member.state() == MemberState::Committed) {
-            phase::close_commits(ctx, &mut job);
-            return Ok(save(ctx, &job)?);
-        }
-        return verdict::decide(ctx, job);
-    }
     let committed = present(&job).any(|member| member.state() == MemberState::Committed);
     if !committed && ctx.tip.height >= job.deadline_height {
         return settle::refund(ctx, job, JobState::Expired);
@@ -101,13 +90,8 @@ fn end_reveals(ctx: &mut Context<'_, '_>, mut job: Job) -> Result<(), TxError> {
     for (operator, committed_height) in
         mark(&mut job, MemberState::Committed, MemberState::Unrevealed)?
     {
-        let finding = Finding {
-            operator,
-            offence: Offence::NoReveal,
-            job: job.id,
-            infraction_height: committed_height,
-        };
-        slashing::record(ctx, &finding)?;
+        let finding = Finding::new(operator, Offence::NoReveal, job.id, committed_height);
+        slashing::record(ctx, finding)?;
     }
     verdict::decide(ctx, job)
 }
@@ -140,13 +124,8 @@ fn no_shows(
     for (operator, _) in absent {
         possession::withdraw(ctx, job.version, operator);
         if penalise {
-            let finding = Finding {
-                operator: *operator,
-                offence: Offence::NoShow,
-                job: job.id,
-                infraction_height: job.posted_height,
-            };
-            slashing::record(ctx, &finding)?;
+            let finding = Finding::new(*operator, Offence::NoShow, job.id, job.posted_height);
+            slashing::record(ctx, finding)?;
         }
     }
     Ok(())

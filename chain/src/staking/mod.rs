@@ -3,6 +3,7 @@
 pub mod power;
 pub mod slashing;
 pub mod unbonding;
+pub mod wave;
 
 use lockstep_proto::lockstep::staking::v1::{Delegation, Validator};
 

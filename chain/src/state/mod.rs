@@ -92,10 +92,14 @@ impl<'a> Overlay<'a> {
         self.gas.get()
     }
 
+    /// Counts gas of work beside reads and writes.
+    pub fn charge_gas(&self, gas: u64) {
+        self.gas.set(self.gas.get().saturating_add(gas));
+    }
+
     fn charge(&self, operation: u64, bytes: usize) {
         let bytes = u64::try_from(bytes).unwrap_or(u64::MAX);
-        let cost = operation.saturating_add(bytes.saturating_mul(GAS_PER_BYTE));
-        self.gas.set(self.gas.get().saturating_add(cost));
+        self.charge_gas(operation.saturating_add(bytes.saturating_mul(GAS_PER_BYTE)));
     }
 
     pub(crate) fn put_raw(&mut self, key: Vec<u8>, value: Vec<u8>) {

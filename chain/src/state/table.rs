@@ -78,6 +78,19 @@ impl<A: Key, B: Key, C: Key> Key for (A, B, C) {
     }
 }
 
+impl<A: Key, B: Key, C: Key, D: Key> Key for (A, B, C, D) {
+    fn write(&self, out: &mut Vec<u8>) {
+        self.0.write(out);
+        self.1.write(out);
+        self.2.write(out);
+        self.3.write(out);
+    }
+
+    fn read(bytes: &mut &[u8]) -> Option<Self> {
+        Some((A::read(bytes)?, B::read(bytes)?, C::read(bytes)?, D::read(bytes)?))
+    }
+}
+
 /// A stored value: a protobuf message, so that a query can hand it out with its proof as it is.
 pub trait Value: Message + Default {}
 impl<T: Message + Default> Value for T {}
@@ -148,11 +161,34 @@ impl<K: Key, V: Value> Table<K, V> {
         prefix: &P,
         limit: usize,
     ) -> Result<Vec<(K, V)>, Fault> {
-        let mut start = self.start(prefix);
+        let start = self.start(prefix);
         let end = after_prefix(&start);
+        self.range(state, start, &end, limit)
+    }
+
+    /// The first `limit` entries of the table from a key on, in key order.
+    ///
+    /// # Errors
+    /// As [`Table::get`].
+    pub fn scan_from(
+        &self,
+        state: &dyn StateRead,
+        first: &K,
+        limit: usize,
+    ) -> Result<Vec<(K, V)>, Fault> {
+        self.range(state, self.start(first), &after_prefix(&[self.prefix]), limit)
+    }
+
+    fn range(
+        &self,
+        state: &dyn StateRead,
+        mut start: Vec<u8>,
+        end: &[u8],
+        limit: usize,
+    ) -> Result<Vec<(K, V)>, Fault> {
         let mut found = Vec::new();
         while found.len() < limit {
-            let Some((key, value)) = state.next_raw(&start, &end)? else { break };
+            let Some((key, value)) = state.next_raw(&start, end)? else { break };
             let mut parts = key.get(1..).unwrap_or_default();
             let parsed = K::read(&mut parts).filter(|_| parts.is_empty());
             found.push((parsed.ok_or(Fault::Corrupt(self.name))?, self.decode(&value)?));

@@ -10,8 +10,9 @@ use lockstep_proto::lockstep::job::v1::Job;
 use lockstep_proto::lockstep::member::v1::Account;
 use lockstep_proto::lockstep::model::v1::{Alias, Model, Possession, Version};
 use lockstep_proto::lockstep::staking::v1::{
-    Delegation, Slash, Unbonding, Validator, ValidatorSet,
+    Delegation, Slash, Unbonding, Validator, ValidatorSet, Wave,
 };
+use lockstep_proto::lockstep::trial::v1::Trial;
 
 use super::{Key, Table, Value};
 
@@ -54,6 +55,8 @@ pub const SLASHES_DUE: Table<(u64, u64), u64> = Table::new(0x28, "slashes_due");
 pub const EVIDENCE: Table<(Address, u64), u64> = Table::new(0x29, "evidence");
 /// `0x2a | operator(20) | height(8) | job(8)`: commitments to jobs that are open.
 pub const COMMITMENTS: Table<(Address, u64, u64), u64> = Table::new(0x2a, "commitments");
+/// `0x2b`: who stands accused in this epoch.
+pub const WAVE: Table<(), Wave> = Table::new(0x2b, "wave");
 
 /// `0x30 | id(8)`: the models.
 pub const MODELS: Table<u64, Model> = Table::new(0x30, "models");
@@ -80,6 +83,14 @@ pub const JOBS: Table<u64, Job> = Table::new(0x40, "jobs");
 pub const JOBS_DUE: Table<(u64, u64), u64> = Table::new(0x41, "jobs_due");
 /// `0x42 | operator(20) | duty(1) | job(8)`: what a validator's executor has to do now.
 pub const DUTIES: Table<(Address, u8, u64), u64> = Table::new(0x42, "duties");
+/// `0x43 | job(8)`: the trials that run.
+pub const TRIALS: Table<u64, Trial> = Table::new(0x43, "trials");
+/// `0x44 | job(8) | trace(4) | level(4) | position(8)`: what was opened below a node of a trace.
+pub const TRACE_NODES: Table<(u64, u32, u32, u64), Vec<u8>> = Table::new(0x44, "trace_nodes");
+/// `0x45 | job(8) | trace(4) | leaf(8)`: leaves that were proved, and when.
+pub const TRACE_STEPS: Table<(u64, u32, u64), u64> = Table::new(0x45, "trace_steps");
+/// `0x46 | job(8)`: jobs whose answer stands and is not final.
+pub const VERIFIED: Table<u64, u64> = Table::new(0x46, "verified");
 
 /// Each table as (prefix, name, length of its keys), for the golden test and the queries by table.
 #[must_use]
@@ -104,6 +115,7 @@ pub fn schema() -> Vec<(u8, &'static str)> {
         row(&SLASHES_DUE),
         row(&EVIDENCE),
         row(&COMMITMENTS),
+        row(&WAVE),
         row(&MODELS),
         row(&MODEL_NAMES),
         row(&VERSIONS),
@@ -116,5 +128,9 @@ pub fn schema() -> Vec<(u8, &'static str)> {
         row(&JOBS),
         row(&JOBS_DUE),
         row(&DUTIES),
+        row(&TRIALS),
+        row(&TRACE_NODES),
+        row(&TRACE_STEPS),
+        row(&VERIFIED),
     ]
 }

@@ -22,6 +22,7 @@ pub(super) const KIND: Kind = Kind {
     type_url: "/lockstep.job.v1.MsgCancelJob",
     roles: &[Role::Developer],
     duty: false,
+    moves: None,
     rejects: &[NOT_POSTER, TOO_LATE],
     decode: decode::<MsgCancelJob, CancelJob>,
     example: || any(&MsgCancelJob { poster: address::account(&[1; 20]), job: 7 }),

@@ -20,6 +20,7 @@ pub(super) const KIND: Kind = Kind {
     type_url: "/lockstep.job.v1.MsgCommitResult",
     roles: &[Role::Executor],
     duty: true,
+    moves: None,
     rejects: &[WRONG_PHASE, NOT_ASKED, WRONG_ATTEMPT],
     decode: decode::<MsgCommitResult, CommitResult>,
     example: || {

@@ -38,6 +38,7 @@ pub(super) const KIND: Kind = Kind {
     type_url: "/cosmos.staking.v1beta1.MsgCreateValidator",
     roles: &[Role::Validator],
     duty: false,
+    moves: None,
     rejects: &[ALREADY_VALIDATOR, KEY_TAKEN, STAKE_TOO_SMALL, NOT_OWN_OPERATOR],
     decode: decode::<MsgCreateValidator, CreateValidator>,
     example: || {

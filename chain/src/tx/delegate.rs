@@ -22,6 +22,7 @@ pub(super) const KIND: Kind = Kind {
     type_url: "/cosmos.staking.v1beta1.MsgDelegate",
     roles: &[],
     duty: false,
+    moves: None,
     rejects: &[REMOVED],
     decode: decode::<MsgDelegate, Delegate>,
     example: || {

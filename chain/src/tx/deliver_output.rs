@@ -1,7 +1,7 @@
 //! `MsgDeliverOutput`: hands in the output behind the agreed result.
 //!
-//! The first member of the committee that was right may, after its window every other; it is a duty
-//! and free of fees. The chain recomputes the result root from the bytes.
+//! The executor of the first member that was right may, after its window every other, and whoever brought
+//! the answer into a trial; it is a duty and free of fees. The chain recomputes the result root.
 
 use alloc::vec;
 use alloc::vec::Vec;
@@ -14,15 +14,15 @@ use crate::address::{self, Address};
 use crate::context::Context;
 use crate::envelope::any;
 use crate::error::{BAD_FIELD, Reject, TxError};
-use crate::job::executor_of;
 use crate::job::phase::{self, WRONG_OUTPUT};
 
 pub(super) const KIND: Kind = Kind {
     number: 44,
     name: "deliver_output",
     type_url: "/lockstep.job.v1.MsgDeliverOutput",
-    roles: &[Role::Executor],
+    roles: &[Role::Executor, Role::Auditor],
     duty: true,
+    moves: None,
     rejects: &[WRONG_OUTPUT],
     decode: decode::<MsgDeliverOutput, DeliverOutput>,
     example: || {
@@ -53,8 +53,7 @@ impl Action for DeliverOutput {
     }
 
     fn apply(&self, ctx: &mut Context<'_, '_>) -> Result<(), TxError> {
-        let operator = executor_of(ctx.state, &self.executor)?;
-        phase::deliver(ctx, &operator, self.job, self.status, &self.output)?;
+        phase::deliver(ctx, &self.executor, self.job, self.status, &self.output)?;
         ctx.respond(&MsgDeliverOutputResponse {});
         Ok(())
     }

@@ -28,6 +28,7 @@ pub(super) const KIND: Kind = Kind {
     type_url: "/lockstep.member.v1.MsgGrantRole",
     roles: &[Role::Council],
     duty: false,
+    moves: None,
     rejects: &[ALREADY_GRANTED, VALIDATOR_MISMATCH],
     decode: decode::<MsgGrantRole, GrantRole>,
     example: || {

@@ -14,16 +14,23 @@ use crate::context::Context;
 use crate::envelope;
 use crate::error::{Reject, TxError, UNKNOWN_MESSAGE};
 
+pub mod call_node;
 pub mod cancel_job;
+pub mod cancel_verdict;
+pub mod challenge;
 pub mod commit_result;
+pub mod concede;
 pub mod create_validator;
+pub mod defend;
 pub mod delegate;
 pub mod deliver_output;
 pub mod grant_role;
+pub mod open_node;
 pub mod pay_royalty;
 mod pipeline;
 pub mod post_job;
 pub mod prove_possession;
+pub mod prove_step;
 pub mod publish_version;
 pub mod register_model;
 pub mod reveal_result;
@@ -69,6 +76,8 @@ pub struct Kind {
     pub roles: &'static [Role],
     /// Duty demands it of executors, so it is free within a quota.
     pub duty: bool,
+    /// For a move of a trial, what it takes of a block's budget; proposers let moves go first.
+    pub moves: Option<u32>,
     /// Every refusal that only this action can cause.
     pub rejects: &'static [Reject],
     /// Decodes the message and its fields.
@@ -95,6 +104,13 @@ pub const KINDS: &[&Kind] = &[
     &commit_result::KIND,
     &reveal_result::KIND,
     &deliver_output::KIND,
+    &challenge::KIND,
+    &defend::KIND,
+    &call_node::KIND,
+    &open_node::KIND,
+    &prove_step::KIND,
+    &concede::KIND,
+    &cancel_verdict::KIND,
 ];
 
 /// A decoded message.

@@ -23,6 +23,7 @@ pub(super) const KIND: Kind = Kind {
     type_url: "/lockstep.model.v1.MsgPayRoyalty",
     roles: &[],
     duty: false,
+    moves: None,
     rejects: &[],
     decode: decode::<MsgPayRoyalty, PayRoyalty>,
     example: || {

@@ -229,6 +229,7 @@ fn messages(
     gas_max: u64,
 ) -> Result<Vec<u8>, TxError> {
     let mut data = TxMsgData::default();
+    ctx.gas_max = gas_max;
     for action in &envelope.actions {
         action.apply(ctx)?;
         if ctx.state.gas() > gas_max {
@@ -251,6 +252,7 @@ pub(crate) fn fits(base: &Overlay<'_>, bytes: &[u8]) -> Result<Option<FitsAs>, F
         sequence: envelope.unordered_until_ms.is_none().then_some(envelope.sequence),
         next: account.sequence,
         gas: envelope.gas_limit,
+        moves: moves(&envelope),
     }))
 }
 
@@ -262,6 +264,13 @@ pub(crate) struct FitsAs {
     /// The account's next sequence in the committed state.
     pub(crate) next: u64,
     pub(crate) gas: u64,
+    /// What it takes of a block's budget for moves, where it is nothing but moves of trials.
+    pub(crate) moves: Option<u32>,
+}
+
+fn moves(envelope: &Envelope) -> Option<u32> {
+    let mut costs = envelope.actions.iter().map(|action| action.kind.moves);
+    costs.try_fold(0_u32, |sum, cost| Some(sum.saturating_add(cost?)))
 }
 
 impl TxOutcome {

@@ -47,6 +47,7 @@ pub(super) const KIND: Kind = Kind {
     type_url: "/lockstep.job.v1.MsgPostJob",
     roles: &[Role::Developer],
     duty: false,
+    moves: None,
     rejects: &[
         BAD_INPUT,
         INPUT_TOO_LONG,

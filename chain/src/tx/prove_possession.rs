@@ -35,6 +35,7 @@ pub(super) const KIND: Kind = Kind {
     type_url: "/lockstep.model.v1.MsgProvePossession",
     roles: &[Role::Executor],
     duty: true,
+    moves: None,
     rejects: &[PROVED_ALREADY, OTHER_LEAVES, WRONG_LEAF],
     decode: decode::<MsgProvePossession, ProvePossession>,
     example: || {

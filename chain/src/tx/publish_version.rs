@@ -32,6 +32,7 @@ pub(super) const KIND: Kind = Kind {
     type_url: "/lockstep.model.v1.MsgPublishVersion",
     roles: &[Role::Publisher],
     duty: false,
+    moves: None,
     rejects: &[NOT_OWNER, BAD_MANIFEST, BAD_PROGRAM, OUTPUT_TOO_LARGE],
     decode: decode::<MsgPublishVersion, PublishVersion>,
     example: || {

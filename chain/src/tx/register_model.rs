@@ -38,6 +38,7 @@ pub(super) const KIND: Kind = Kind {
     type_url: "/lockstep.model.v1.MsgRegisterModel",
     roles: &[Role::Publisher],
     duty: false,
+    moves: None,
     rejects: &[NAME_TAKEN, BAD_PARENTS, LINEAGE_TOO_LARGE],
     decode: decode::<MsgRegisterModel, RegisterModel>,
     example: || {

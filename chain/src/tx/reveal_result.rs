@@ -20,6 +20,7 @@ pub(super) const KIND: Kind = Kind {
     type_url: "/lockstep.job.v1.MsgRevealResult",
     roles: &[Role::Executor],
     duty: true,
+    moves: None,
     rejects: &[WRONG_OPENING],
     decode: decode::<MsgRevealResult, RevealResult>,
     example: || {

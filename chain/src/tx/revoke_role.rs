@@ -26,6 +26,7 @@ pub(super) const KIND: Kind = Kind {
     type_url: "/lockstep.member.v1.MsgRevokeRole",
     roles: &[Role::Council],
     duty: false,
+    moves: None,
     rejects: &[NOT_GRANTED, OWN_SEAT],
     decode: decode::<MsgRevokeRole, RevokeRole>,
     example: || {

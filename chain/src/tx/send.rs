@@ -19,6 +19,7 @@ pub(super) const KIND: Kind = Kind {
     type_url: "/cosmos.bank.v1beta1.MsgSend",
     roles: &[],
     duty: false,
+    moves: None,
     rejects: &[],
     decode: decode::<MsgSend, Send>,
     example: || {

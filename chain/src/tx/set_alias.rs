@@ -30,6 +30,7 @@ pub(super) const KIND: Kind = Kind {
     type_url: "/lockstep.model.v1.MsgSetAlias",
     roles: &[Role::Publisher],
     duty: false,
+    moves: None,
     rejects: &[UNCHANGED, NOT_THE_OWNER],
     decode: decode::<MsgSetAlias, SetAlias>,
     example: || {

@@ -22,6 +22,7 @@ pub(super) const KIND: Kind = Kind {
     type_url: "/cosmos.staking.v1beta1.MsgUndelegate",
     roles: &[],
     duty: false,
+    moves: None,
     rejects: &[NOT_ENOUGH_STAKE],
     decode: decode::<MsgUndelegate, Undelegate>,
     example: || {

@@ -333,9 +333,6 @@ pub struct Job {
     /// Every member of every attempt, in order of joining.
     #[prost(message, repeated, tag = "13")]
     pub members: ::prost::alloc::vec::Vec<Member>,
-    /// All executors were asked.
-    #[prost(bool, tag = "14")]
-    pub escalated: bool,
     #[prost(uint64, tag = "15")]
     pub posted_height: u64,
     #[prost(uint64, tag = "16")]
