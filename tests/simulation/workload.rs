@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use lockstep_chain::block::Evidence;
 use lockstep_chain::envelope::{Unsigned, any};
 use lockstep_chain::state::tables::{JOBS, MODELS, SLASHES};
-use lockstep_proto::lockstep::job::v1::JobState;
+use lockstep_proto::lockstep::job::v1::{JobState, MemberState};
 use lockstep_proto::lockstep::member::v1::Role;
 use lockstep_proto::lockstep::staking::v1::Offence;
 use lockstep_tests::actions;
@@ -298,7 +298,8 @@ impl World {
         let state = self.cluster.state();
         for (_, job) in JOBS.scan(state, &(), usize::MAX).unwrap() {
             self.done.count(job.state().as_str_name());
-            if job.escalated {
+            let wrong = |state| matches!(state, MemberState::Wrong | MemberState::Conceded);
+            if job.members.iter().any(|member| wrong(member.state())) {
                 self.done.count("trials");
             }
             if job.attempt > 1 {
