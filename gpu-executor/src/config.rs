@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 
 use serde::Deserialize;
 
-use crate::fault::Fault;
+use crate::fault::{Fault, Kind};
 
 /// Everything that can be configured; each field has a default.
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
@@ -33,6 +33,9 @@ pub struct Config {
     pub blobs: String,
     /// How long a blob that the chain no longer references is kept.
     pub gc_grace_seconds: u64,
+    /// Of other validators' verified jobs, so many percent are run again, and challenged with a bond
+    /// where they are wrong.
+    pub watch_percent: u8,
     /// How the log is written.
     pub log_format: LogFormat,
     /// Misbehaviour for tests and demonstrations; refused on other networks.
@@ -106,6 +109,7 @@ impl Default for Config {
             batch_jobs_max: 16,
             blobs: "blobs".to_owned(),
             gc_grace_seconds: 600,
+            watch_percent: 100,
             log_format: LogFormat::Text,
             fault: Vec::new(),
         }
@@ -145,10 +149,18 @@ impl Config {
         if self.run_seconds_max == 0 {
             return refuse("run_seconds_max", "0".to_owned(), "would never let a job finish");
         }
+        if self.watch_percent > 100 {
+            return refuse("watch_percent", self.watch_percent.to_string(), "is over 100");
+        }
         for peer in &self.peers {
             if !peer.starts_with("http://") || reqwest::Url::parse(peer).is_err() {
                 return refuse("peers", peer.clone(), "is no address; hint: http://host:port");
             }
+        }
+        let unnamed = |fault: &&Fault| fault.kind == Kind::FalseChallenge && fault.job.is_none();
+        if let Some(fault) = self.fault.iter().find(unnamed) {
+            let problem = "challenges a job of others; hint: job = 7";
+            return refuse("fault", format!("{fault:?}"), problem);
         }
         if let Some(fault) = self.fault.iter().find(|fault| !fault.names_one_job()) {
             let problem = "must name exactly one job; hint: job = 7, or nth = 1";
@@ -161,7 +173,6 @@ impl Config {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::fault::Kind;
 
     fn read(text: &str) -> Result<Config, ConfigError> {
         let home = tempfile::tempdir().unwrap();
@@ -183,7 +194,9 @@ mod tests {
 
     #[test]
     fn values_out_of_range_are_refused_with_the_value() {
-        for text in ["threads = 0", "batch_jobs_max = 0", "run_seconds_max = 0"] {
+        for text in
+            ["threads = 0", "batch_jobs_max = 0", "run_seconds_max = 0", "watch_percent = 101"]
+        {
             let error = read(text).unwrap_err();
             assert!(matches!(error, ConfigError::OutOfRange { .. }), "{text}: {error}");
         }
@@ -199,5 +212,6 @@ mod tests {
         assert_eq!(config.fault[1].job, Some(7));
         assert!(read("fault = [{ kind = \"copy\" }]").is_err());
         assert!(read("fault = [{ nth = 1, job = 2, kind = \"copy\" }]").is_err());
+        assert!(read("fault = [{ nth = 1, kind = \"false-challenge\" }]").is_err());
     }
 }

@@ -21,6 +21,7 @@ use crate::references::References;
 use crate::runner::Runner;
 use crate::service::Service;
 use crate::steps::Tools;
+use crate::trial::Settings;
 use crate::worker;
 
 /// How often garbage is looked for, at most.
@@ -139,7 +140,12 @@ impl Executor {
         let faults = Faults::new(self.config.fault.clone(), &identity.chain_id, &self.home)?;
         let collecting = tokio::spawn(collect(self.collector(&references)));
         let tools = self.tools(references, outputs, me)?;
-        let worked = worker::work(tools, faults, self.config.batch_jobs_max, stop).await;
+        let settings = Settings {
+            watch_percent: self.config.watch_percent,
+            threads: self.config.threads,
+            batch_jobs_max: self.config.batch_jobs_max,
+        };
+        let worked = worker::work(tools, faults, settings, stop).await;
         collecting.abort();
         serving.abort();
         Ok(worked?)

@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
+use lockstep_audit::play::Lie;
 use serde::{Deserialize, Serialize};
 
 /// One fault, for exactly one job.
@@ -23,8 +24,17 @@ pub struct Fault {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Kind {
-    /// Flips a bit of the output before it is hashed, and stands by that answer.
+    /// Flips a bit of the output before it is hashed, and stands by that answer: on trial it posts a
+    /// trace in which only the last steps lie, and calls the traces of others.
     WrongOutput,
+    /// Flips that bit, and says nothing on trial.
+    WrongSilent,
+    /// Flips that bit once, as hardware might: on trial it finds out, and concedes.
+    HardwareFault,
+    /// Gives the right answer, and on trial a trace of it that is wrong.
+    BogusTrace,
+    /// Challenges the right answer of others, once it is verified.
+    FalseChallenge,
     /// Never commits; everything else is done.
     NoShow,
     /// Offers another member's commitment as its own.
@@ -147,13 +157,30 @@ impl Faults {
             |fault: &&Fault| fault.job == Some(job) || (fault.nth.is_some() && fault.nth == nth);
         self.configured.iter().find(hit).map(|fault| fault.kind)
     }
+
+    /// The jobs whose right answers are to be challenged.
+    #[must_use]
+    pub fn accused(&self) -> Vec<u64> {
+        let kind = |fault: &&Fault| fault.kind == Kind::FalseChallenge;
+        self.configured.iter().filter(kind).filter_map(|fault| fault.job).collect()
+    }
 }
 
-/// Makes an output wrong, and nothing but wrong: it stays as long as it was, and finite.
-pub(crate) fn falsify(output: &mut [u8]) {
-    if let Some(byte) = output.first_mut() {
-        // The lowest bit of the first f32's significand.
-        *byte ^= 1;
+impl Kind {
+    /// Whether the output that is committed to is wrong.
+    #[must_use]
+    pub fn falsifies(self) -> bool {
+        matches!(self, Self::WrongOutput | Self::WrongSilent | Self::HardwareFault)
+    }
+
+    /// What is said on trial instead of what was computed.
+    #[must_use]
+    pub fn lie(self) -> Option<Lie> {
+        match self {
+            Self::WrongOutput | Self::FalseChallenge => Some(Lie::Output),
+            Self::BogusTrace => Some(Lie::Trace),
+            _ => None,
+        }
     }
 }
 
@@ -199,14 +226,5 @@ mod tests {
             }
         }
         assert_eq!(lies, [11]);
-    }
-
-    #[test]
-    fn a_wrong_output_differs_in_one_bit() {
-        let mut output = 1.5_f32.to_le_bytes();
-        falsify(&mut output);
-        let changed = f32::from_le_bytes(output);
-        assert!(changed.is_finite());
-        assert_eq!((changed.to_bits() ^ 1.5_f32.to_bits()).count_ones(), 1);
     }
 }

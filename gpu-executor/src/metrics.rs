@@ -8,6 +8,7 @@ use metrics_exporter_prometheus::{BuildError, Matcher, PrometheusBuilder, Promet
 const RUNS: &str = "lockstep_executor_runs_total";
 const RUN_SECONDS: &str = "lockstep_executor_run_seconds";
 const RUN_FAILURES: &str = "lockstep_executor_run_failures_total";
+const WATCHED: &str = "lockstep_executor_watched_total";
 const HEIGHT: &str = "lockstep_executor_height";
 const DUTIES: &str = "lockstep_executor_duties";
 const NODE_FAILURES: &str = "lockstep_executor_node_failures_total";
@@ -34,6 +35,7 @@ pub fn install() -> Result<PrometheusHandle, BuildError> {
     describe_counter!(RUNS, "Jobs that were run to an answer");
     describe_histogram!(RUN_SECONDS, "Seconds of one batch of jobs");
     describe_counter!(RUN_FAILURES, "Jobs that gave no answer");
+    describe_counter!(WATCHED, "Jobs of others that were run again");
     describe_gauge!(HEIGHT, "Height of the last duties");
     describe_gauge!(DUTIES, "Duties by kind");
     describe_counter!(NODE_FAILURES, "Requests to the node that failed");
@@ -60,6 +62,10 @@ pub(crate) fn ran(jobs: usize, took: Duration) {
 
 pub(crate) fn run_failed(jobs: usize) {
     counter!(RUN_FAILURES).increment(jobs as u64);
+}
+
+pub(crate) fn watched(jobs: usize) {
+    counter!(WATCHED).increment(jobs as u64);
 }
 
 pub(crate) fn duties(height: u64, by_kind: &[(&'static str, usize)]) {

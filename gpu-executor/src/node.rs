@@ -13,6 +13,10 @@ use lockstep_proto::lockstep::job::v1::{QueryDutiesResponse, QueryJobRequest, Qu
 use lockstep_proto::lockstep::member::v1::{Account, QueryAccountRequest};
 use lockstep_proto::lockstep::model::v1::{QueryManifestRequest, QueryPossessionRequest};
 use lockstep_proto::lockstep::model::v1::{QueryPossessionResponse, QueryVersionRequest, Version};
+use lockstep_proto::lockstep::trial::v1::{
+    QueryTraceNodesRequest, QueryTraceNodesResponse, QueryTrialRequest, QueryVerifiedRequest,
+    QueryVerifiedResponse, Trial,
+};
 use prost::Message;
 use reqwest::{Client, Response};
 use serde::Deserialize;
@@ -250,6 +254,44 @@ impl Node {
         let request = QueryJobsRequest { from, limit: 100 };
         let answer: QueryJobsResponse = self.query("/lockstep.job.v1.Query/Jobs", &request).await?;
         Ok(answer.jobs)
+    }
+
+    /// A job's trial; `None` where it is not on trial.
+    ///
+    /// # Errors
+    /// [`NodeError`].
+    pub async fn trial(&self, job: u64) -> Result<Option<Trial>, NodeError> {
+        match self.query("/lockstep.trial.v1.Query/Trial", &QueryTrialRequest { job }).await {
+            Ok(trial) => Ok(Some(trial)),
+            Err(NodeError::Refused { .. }) => Ok(None),
+            Err(error) => Err(error),
+        }
+    }
+
+    /// What was opened below a node of a trace, 32 bytes each; nothing where it was not opened.
+    ///
+    /// # Errors
+    /// [`NodeError`].
+    pub async fn trace_nodes(&self, of: &QueryTraceNodesRequest) -> Result<Vec<u8>, NodeError> {
+        let path = "/lockstep.trial.v1.Query/TraceNodes";
+        let answer: QueryTraceNodesResponse = self.query(path, of).await?;
+        Ok(answer.nodes)
+    }
+
+    /// The jobs whose answer can still be challenged.
+    ///
+    /// # Errors
+    /// [`NodeError`].
+    pub async fn verified(&self) -> Result<Vec<Job>, NodeError> {
+        let path = "/lockstep.trial.v1.Query/Verified";
+        let (mut from, mut jobs) = (1, Vec::new());
+        loop {
+            let request = QueryVerifiedRequest { from };
+            let page: QueryVerifiedResponse = self.query(path, &request).await?;
+            let Some(last) = page.jobs.last() else { return Ok(jobs) };
+            from = last.id.saturating_add(1);
+            jobs.extend(page.jobs);
+        }
     }
 
     async fn query<A: Message + Default>(

@@ -81,6 +81,21 @@ pub enum Effect {
     Offer(VoteExtension),
     /// Send these messages as one transaction.
     Send(Vec<(Step, Any)>),
+    /// Look at the trials.
+    Trials(Docket),
+}
+
+/// What those who play the trials need to know of a height.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Docket {
+    /// The height.
+    pub height: u64,
+    /// The trial clock.
+    pub clock: u64,
+    /// Jobs on trial, and what to do wrong about each.
+    pub trials: Vec<(u64, Option<Kind>)>,
+    /// Jobs whose right answer is to be challenged: injected faults.
+    pub accused: Vec<u64>,
 }
 
 /// A job to run.
@@ -146,6 +161,8 @@ pub struct Plan {
     offered: Option<VoteExtension>,
     /// Reveals that a fault keeps back, until the chain no longer asks for them.
     late: BTreeMap<u64, u32>,
+    /// Jobs whose answer was another one before.
+    warned: BTreeSet<u64>,
 }
 
 impl Plan {
@@ -164,6 +181,7 @@ impl Plan {
             offered_since: BTreeMap::new(),
             offered: None,
             late: BTreeMap::new(),
+            warned: BTreeSet::new(),
         }
     }
 
@@ -172,6 +190,7 @@ impl Plan {
     /// # Errors
     /// Only where injected faults cannot be kept.
     pub fn handle(&mut self, event: Event) -> Result<Vec<Effect>, FaultError> {
+        let mut effects = Vec::new();
         match event {
             Event::Duties(duties) => {
                 self.duties = *duties;
@@ -179,6 +198,7 @@ impl Plan {
                 for job in &self.duties.commit {
                     self.faults.asked(job.id)?;
                 }
+                effects.push(Effect::Trials(self.docket()));
             }
             Event::NodeLost => self.offered = None,
             Event::Prepared(version, result) => {
@@ -199,7 +219,6 @@ impl Plan {
                 }
             }
         }
-        let mut effects = Vec::new();
         // What is ready goes first.
         self.offer(&mut effects);
         self.run(&mut effects);
@@ -207,6 +226,16 @@ impl Plan {
         self.possess(&mut effects);
         self.send(&mut effects);
         Ok(effects)
+    }
+
+    fn docket(&self) -> Docket {
+        let trials = self.duties.trials.iter().map(|job| (*job, self.faults.of(*job)));
+        Docket {
+            height: self.duties.height,
+            clock: self.duties.trial_clock,
+            trials: trials.collect(),
+            accused: self.faults.accused(),
+        }
     }
 
     /// What a job gave.
@@ -240,10 +269,7 @@ impl Plan {
     fn wanted(&self) -> impl Iterator<Item = &Job> {
         let duties = &self.duties;
         let all = duties.reveal.iter().chain(&duties.deliver).chain(&duties.commit);
-        all.filter(|job| match self.faults.of(job.id) {
-            Some(Kind::Silent | Kind::NoShow) => false,
-            Some(Kind::WrongOutput | Kind::Copy | Kind::LateReveal) | None => true,
-        })
+        all.filter(|job| !matches!(self.faults.of(job.id), Some(Kind::Silent | Kind::NoShow)))
     }
 
     /// Runs what has no answer, version by version.
@@ -254,7 +280,7 @@ impl Plan {
         for job in jobs {
             let ready = self.prepared(job.version, effects) & self.input_is_here(&job, effects);
             if ready && self.begin(Step::Run(job.id)) {
-                let falsify = self.faults.of(job.id) == Some(Kind::WrongOutput);
+                let falsify = self.faults.of(job.id).is_some_and(Kind::falsifies);
                 batches.entry(job.version).or_default().push(Order { job, falsify });
             }
         }
@@ -303,7 +329,8 @@ impl Plan {
         for job in &self.duties.commit {
             offers.commitments.extend(self.commitment(job));
         }
-        for job in &self.duties.reveal {
+        for job in self.duties.reveal.clone() {
+            self.warn_of_difference(&job);
             match self.faults.of(job.id) {
                 Some(Kind::Silent) => {}
                 Some(Kind::LateReveal) => drop(self.late.insert(job.id, job.attempt)),
@@ -350,6 +377,25 @@ impl Plan {
             }
         };
         Some(Commitment { job: job.id, attempt: job.attempt, commitment: commitment? })
+    }
+
+    /// Says so where the chain holds another commitment of this executor than the present answer's.
+    fn warn_of_difference(&mut self, job: &Job) {
+        let own = job.members.iter().find(|member| {
+            member.attempt == job.attempt && member.validator == self.me.operator
+        });
+        let Some((own, now)) = own.zip(self.commitment(job)) else { return };
+        let differs = !own.commitment.is_empty() && own.commitment != now.commitment;
+        if differs && self.warned.insert(job.id) {
+            tracing::warn!(
+                job = job.id,
+                "this run gives another answer than the one that was committed to; hint: test the \
+                 device with `lockstep-executor --home DIR self-test`"
+            );
+        }
+        while self.warned.len() > ANSWERS_MAX {
+            self.warned.pop_first();
+        }
     }
 
     fn reveal(&self, job: u64, attempt: u32) -> Option<Reveal> {

@@ -1,5 +1,6 @@
 //! The steps that the worker carries out: each does one thing, and can be repeated.
 
+use lockstep_audit::play::{PlayError, falsify};
 use lockstep_chain::address;
 use lockstep_chain::commitment::{output_root, result_root};
 use lockstep_chain::envelope::{Unsigned, any};
@@ -11,7 +12,6 @@ use prost_types::Any;
 
 use crate::backend::Outcome;
 use crate::blobs::{BlobError, BlobStore, Peers, Reference, Root};
-use crate::fault::falsify;
 use crate::metrics;
 use crate::node::{Node, NodeError};
 use crate::outputs::Outputs;
@@ -69,6 +69,9 @@ pub enum StepError {
         /// Length of the output.
         bytes: usize,
     },
+    /// A trial cannot be played.
+    #[error(transparent)]
+    Play(#[from] PlayError),
     /// The chain's own records are wrong.
     #[error(transparent)]
     State(lockstep_chain::error::Fault),
@@ -166,7 +169,7 @@ impl Tools {
     }
 
     /// A job's token ids, checked against the root that the chain says.
-    async fn input(&self, job: &Job) -> Result<Vec<u32>, StepError> {
+    pub(crate) async fn input(&self, job: &Job) -> Result<Vec<u32>, StepError> {
         let bytes = match input_root(job) {
             Some(root) => self.store.bytes(&root).await?,
             None => job.input.clone().into(),
@@ -203,8 +206,8 @@ impl Tools {
         Ok(())
     }
 
-    /// Signs a transaction of duty messages and sends it. It is unordered, so that several can wait
-    /// at once, and free of fees.
+    /// Signs a transaction and sends it. It is unordered, so that several can wait at once, and free
+    /// of fees where all of it is duty.
     pub(crate) async fn send(&self, messages: Vec<Any>, extra_gas: u64) -> Result<(), StepError> {
         let address = self.me.key.address();
         let account = self.node.account(&address).await?;
@@ -212,10 +215,15 @@ impl Tools {
         let bytes: usize = messages.iter().map(prost::Message::encoded_len).sum();
         let gas = GAS_PER_BYTE.saturating_mul(bytes as u64);
         let gas = gas.saturating_add(GAS_BASE).saturating_add(extra_gas);
+        let gas_limit = gas.min(params.tx_gas_max);
+        let duty = messages.iter().all(is_duty);
+        let fee = u128::from(gas_limit) * u128::from(params.gas_price);
+        let fee = u64::try_from(fee.div_ceil(1_000_000)).unwrap_or(u64::MAX);
         let tx = Unsigned {
             chain_id: self.me.chain_id.clone(),
             account_number: account.number,
-            gas_limit: gas.min(params.tx_gas_max),
+            fee: if duty { 0 } else { fee },
+            gas_limit,
             messages,
             unordered_until_ms: Some(tip.time_ms.saturating_add(TX_MS)),
             ..Unsigned::default()
@@ -229,19 +237,24 @@ impl Tools {
     }
 }
 
-fn answer(version: &Version, order: &Order, outcome: Outcome) -> Result<Answer, StepError> {
+fn is_duty(message: &Any) -> bool {
+    let mut kinds = lockstep_chain::tx::KINDS.iter();
+    kinds.any(|kind| kind.duty && kind.type_url == message.type_url)
+}
+
+/// What an outcome means for a job, falsified where that was ordered.
+pub(crate) fn answer(
+    version: &Version,
+    order: &Order,
+    outcome: Outcome,
+) -> Result<Answer, StepError> {
     let (mut status, mut output) = match outcome {
         Outcome::Halted(output) => (RunStatus::Halted, output),
         Outcome::Fault => (RunStatus::Fault, bytes::Bytes::new()),
     };
     if order.falsify {
-        let mut wrong = output.to_vec();
-        if wrong.is_empty() {
-            status = RunStatus::Halted;
-            wrong = vec![0; 4 * usize::try_from(version.output_values).unwrap_or(0)];
-        }
-        falsify(&mut wrong);
-        output = wrong.into();
+        let (wrong, bytes) = falsify(version, &output);
+        (status, output) = (wrong, bytes.into());
     }
     let job = &order.job;
     let root = output_root(version, status, &output);

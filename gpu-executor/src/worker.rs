@@ -11,9 +11,10 @@ use tokio::task::JoinSet;
 use crate::fault::{FaultError, Faults};
 use crate::metrics;
 use crate::node::Node;
-use crate::plan::{Effect, Event, Order, Plan};
+use crate::plan::{Docket, Effect, Event, Order, Plan};
 use crate::references::References;
 use crate::steps::Tools;
+use crate::trial::{self, Settings};
 
 /// Pauses between attempts to reach the node.
 const PAUSE_MIN: Duration = Duration::from_millis(100);
@@ -26,17 +27,19 @@ const PAUSE_MAX: Duration = Duration::from_secs(2);
 pub async fn work(
     tools: Tools,
     faults: Faults,
-    batch_jobs_max: usize,
+    settings: Settings,
     mut stop: watch::Receiver<bool>,
 ) -> Result<(), FaultError> {
     // Unbounded, but every sender but one waits for an effect, and effects are bounded by duties.
     let (events, mut coming) = mpsc::unbounded_channel();
     let (offers, offered) = watch::channel(VoteExtension::default());
-    let mut plan = Plan::new(tools.me.clone(), faults, batch_jobs_max);
+    let mut plan = Plan::new(tools.me.clone(), faults, settings.batch_jobs_max);
+    let (dockets, held) = watch::channel(Docket::default());
     let mut tasks = JoinSet::new();
     tasks.spawn(listen(tools.node.clone(), tools.references.clone(), events.clone()));
     tasks.spawn(send_offers(tools.node.clone(), offered));
     tasks.spawn(preload(tools.clone(), events.clone()));
+    tasks.spawn(trial::play(tools.clone(), settings, held));
     loop {
         let event = tokio::select! {
             event = coming.recv() => event,
@@ -47,6 +50,7 @@ pub async fn work(
             match effect {
                 // Only the newest offer matters: it replaces all before.
                 Effect::Offer(offer) => drop(offers.send_replace(offer)),
+                Effect::Trials(docket) => drop(dockets.send_replace(docket)),
                 other => drop(tasks.spawn(carry_out(tools.clone(), other, events.clone()))),
             }
         }
@@ -73,6 +77,7 @@ async fn listen(node: Node, references: References, events: UnboundedSender<Even
                         ("deliver", duties.deliver.len()),
                         ("hold", duties.hold.len()),
                         ("possess", duties.possess.len()),
+                        ("trial", duties.trials.len()),
                     ],
                 );
                 references.note(&duties.hold).await;
@@ -159,7 +164,7 @@ async fn carry_out(tools: Tools, effect: Effect, events: UnboundedSender<Event>)
             let result = contain(async move { tools.send(messages, 0).await }).await;
             vec![Event::Sent(steps, result)]
         }
-        Effect::Offer(_) => Vec::new(),
+        Effect::Offer(_) | Effect::Trials(_) => Vec::new(),
     };
     for event in done {
         // The worker is gone when the process ends.
@@ -179,7 +184,7 @@ async fn run(tools: Tools, version: u64, orders: Vec<Order>) -> Vec<Event> {
 }
 
 /// Runs a step on a task of its own, so that a panic in it fails that step alone.
-async fn contain<T, E>(
+pub(crate) async fn contain<T, E>(
     step: impl Future<Output = Result<T, E>> + Send + 'static,
 ) -> Result<T, String>
 where

@@ -28,7 +28,10 @@ pub trait Evidence: Send {
     fn leaves(&self) -> u64;
 
     /// Root of the trace.
-    fn steps_root(&self) -> Hash;
+    ///
+    /// # Errors
+    /// Where the run cannot be repeated.
+    fn steps_root(&self) -> Result<Hash, PlayError>;
 
     /// All nodes eight levels below a node, or its leaves where there are fewer levels.
     ///

@@ -3,7 +3,6 @@
 use lockstep_chain::commitment;
 use lockstep_proto::lockstep::job::v1::RunStatus;
 use lockstep_proto::lockstep::model::v1::Version;
-use lockstep_vm::hash::Hash;
 use lockstep_vm::limits::{TILE_COLS, TILE_ROWS};
 use lockstep_vm::result::Status;
 use lockstep_vm::trace::Tracer;
@@ -34,13 +33,16 @@ pub fn falsify(version: &Version, output: &[u8]) -> (RunStatus, Vec<u8>) {
     (RunStatus::Halted, wrong)
 }
 
+/// Status and output, where they are others than the run's.
+type Claimed = Option<(RunStatus, Vec<u8>)>;
+
 impl Lie {
-    /// The trace that says so, and status and output root where they are others.
+    /// The trace that says so, and status and output where they are others.
     pub(super) fn told(
         self,
         tracer: Tracer,
         version: &Version,
-    ) -> Result<(Tracer, Option<(RunStatus, Hash)>), PlayError> {
+    ) -> Result<(Tracer, Claimed), PlayError> {
         let last = tracer.leaf_count().saturating_sub(1);
         match self {
             Self::Trace => {
@@ -56,12 +58,10 @@ impl Lie {
                 let honest = tracer.output().bytes.clone();
                 let (status, wrong) = falsify(version, &honest);
                 let root = commitment::output_root(version, status, &wrong);
-                let root = root.ok_or_else(|| PlayError::Trace("an odd output".to_owned()))?;
+                let root = root.ok_or_else(|| PlayError::trace("an odd output"))?;
                 let tracer = alter_tile(tracer, &honest, &wrong)?;
-                Ok((
-                    tracer.with_override(last, Status::Halted, root.to_vec()),
-                    Some((status, root)),
-                ))
+                let tracer = tracer.with_override(last, Status::Halted, root.to_vec());
+                Ok((tracer, Some((status, wrong))))
             }
         }
     }

@@ -10,6 +10,7 @@ mod lie;
 mod moves;
 mod opened;
 mod recompute;
+mod sample;
 mod seat;
 mod strategy;
 #[cfg(test)]
@@ -21,7 +22,8 @@ use lockstep_chain::address::Address;
 pub use evidence::{Answer, Evidence, Nodes};
 pub use lie::{Lie, falsify};
 pub use moves::{Intent, Move, Node};
-pub use recompute::{Program, Repeated, Run};
+pub use recompute::{Program, Run};
+pub use sample::Sample;
 pub use seat::{Seat, Turn};
 pub use strategy::Now;
 pub use turn::{Court, Shared, turn};
@@ -31,6 +33,8 @@ pub use turn::{Court, Shared, turn};
 pub struct Player {
     /// The account that signs.
     pub account: Address,
+    /// The validator that it works for, which may have had another executor when a trial began.
+    pub operator: Option<Address>,
     /// Whether it puts bonds on its challenges. Members of the committee need none against one
     /// another's answers.
     pub bonds: bool,
@@ -70,7 +74,8 @@ pub enum PlayError {
 }
 
 impl PlayError {
-    fn trace(cause: impl std::fmt::Display) -> Self {
+    /// The run cannot be repeated, and this is why.
+    pub fn trace(cause: impl std::fmt::Display) -> Self {
         Self::Trace(cause.to_string())
     }
 }

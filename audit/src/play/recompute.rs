@@ -1,12 +1,12 @@
 //! Repeats runs on this machine's processor, with their traces.
 
 use std::io::{Read, Seek};
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Mutex, OnceLock};
 
 use lockstep_chain::commitment;
 use lockstep_proto::lockstep::job::v1::{Job, RunStatus};
 use lockstep_proto::lockstep::model::v1::Version;
-use lockstep_vm::artefact::{Manifest, Reader, validate};
+use lockstep_vm::artefact::{Reader, validate};
 use lockstep_vm::hash::Hash;
 use lockstep_vm::interp::Model;
 use lockstep_vm::merkle;
@@ -57,63 +57,47 @@ impl Program {
     ///
     /// # Errors
     /// [`PlayError::Trace`] where the input is none of this program's, or not the job's.
-    pub fn repeat(&self, version: &Version, job: &Job, ids: &[u32]) -> Result<Repeated, PlayError> {
+    pub fn repeat(&self, version: &Version, job: &Job, ids: &[u32]) -> Result<Run, PlayError> {
         let (model, cpu) = (Arc::clone(&self.model), Arc::clone(&self.cpu));
         let tracer = Tracer::new(model, cpu, Arc::clone(&self.source), ids);
         let tracer = tracer.map_err(PlayError::trace)?;
-        let output = tracer.output();
-        let status =
-            if output.status == Status::Halted { RunStatus::Halted } else { RunStatus::Fault };
-        let answer = answer(version, job, status, output.root)?;
-        let input_root = job.input_root.as_slice().try_into().map_err(PlayError::trace)?;
-        let tokens = u32::try_from(ids.len()).map_err(PlayError::trace)?;
-        Ok(Repeated { program: self.clone(), tracer, answer, input_root, tokens })
-    }
-}
-
-/// A run that was repeated, and can be traced.
-pub struct Repeated {
-    program: Program,
-    tracer: Tracer,
-    answer: Answer,
-    input_root: Hash,
-    tokens: u32,
-}
-
-impl Repeated {
-    /// What came of it.
-    #[must_use]
-    pub fn answer(&self) -> Answer {
-        self.answer
+        let halted = tracer.output().status == Status::Halted;
+        let status = if halted { RunStatus::Halted } else { RunStatus::Fault };
+        let answer = answer(version, job, status, tracer.output().root)?;
+        Ok(Run {
+            program: self.clone(),
+            output: tracer.output().bytes.clone(),
+            tracer: Arc::new(tracer),
+            tree: OnceLock::new(),
+            answer,
+            input_root: job.input_root.as_slice().try_into().map_err(PlayError::trace)?,
+            tokens: u32::try_from(ids.len()).map_err(PlayError::trace)?,
+        })
     }
 
-    /// The output row, f32 little endian; empty after a FAULT.
-    #[must_use]
-    pub fn output(&self) -> &[u8] {
-        &self.tracer.output().bytes
-    }
-
-    /// Traces it.
+    /// As [`Program::repeat`], but says something else than came of it: an injected fault.
     ///
     /// # Errors
-    /// [`PlayError::Trace`].
-    pub fn trace(self) -> Result<Run, PlayError> {
-        let Self { program, tracer, answer, input_root, tokens } = self;
-        let tree = TraceTree::new(Arc::new(tracer)).map_err(PlayError::trace)?;
-        Ok(Run { program, tree, answer, input_root, tokens })
-    }
-
-    /// Traces something else than what was run: an injected fault.
-    ///
-    /// # Errors
-    /// [`PlayError::Trace`].
-    pub fn trace_lie(mut self, version: &Version, job: &Job, lie: Lie) -> Result<Run, PlayError> {
-        let (tracer, claimed) = lie.told(self.tracer, version)?;
-        self.tracer = tracer;
-        if let Some((status, output_root)) = claimed {
-            self.answer = answer(version, job, status, output_root)?;
+    /// As [`Program::repeat`].
+    pub fn lie(
+        &self,
+        version: &Version,
+        job: &Job,
+        ids: &[u32],
+        lie: Lie,
+    ) -> Result<Run, PlayError> {
+        let mut run = self.repeat(version, job, ids)?;
+        let (model, cpu) = (Arc::clone(&self.model), Arc::clone(&self.cpu));
+        let tracer = Tracer::new(model, cpu, Arc::clone(&self.source), ids);
+        let (tracer, claimed) = lie.told(tracer.map_err(PlayError::trace)?, version)?;
+        run.tracer = Arc::new(tracer);
+        if let Some((status, output)) = claimed {
+            let root = commitment::output_root(version, status, &output);
+            let root = root.ok_or_else(|| PlayError::trace("an odd output"))?;
+            run.answer = answer(version, job, status, root)?;
+            run.output = output;
         }
-        self.trace()
+        Ok(run)
     }
 }
 
@@ -127,18 +111,30 @@ fn answer(
     Ok(Answer { status, output_root, result_root: result_root.map_err(PlayError::trace)? })
 }
 
-/// A run with its trace: evidence for a trial.
+/// A run that was repeated: evidence for a trial. It is traced when its trace is first asked for.
 pub struct Run {
     program: Program,
-    tree: TraceTree,
+    tracer: Arc<Tracer>,
+    tree: OnceLock<TraceTree>,
     answer: Answer,
+    output: Vec<u8>,
     input_root: Hash,
     tokens: u32,
 }
 
 impl Run {
-    fn manifest(&self) -> &Manifest {
-        self.program.model.manifest()
+    /// The output row, f32 little endian; empty after a FAULT.
+    #[must_use]
+    pub fn output(&self) -> &[u8] {
+        &self.output
+    }
+
+    fn tree(&self) -> Result<&TraceTree, PlayError> {
+        if let Some(tree) = self.tree.get() {
+            return Ok(tree);
+        }
+        let tree = TraceTree::new(Arc::clone(&self.tracer)).map_err(PlayError::trace)?;
+        Ok(self.tree.get_or_init(|| tree))
     }
 }
 
@@ -148,19 +144,19 @@ impl Evidence for Run {
     }
 
     fn leaves(&self) -> u64 {
-        self.tree.count()
+        self.tracer.leaf_count()
     }
 
-    fn steps_root(&self) -> Hash {
-        self.tree.root()
+    fn steps_root(&self) -> Result<Hash, PlayError> {
+        Ok(self.tree()?.root())
     }
 
     fn open(&self, level: u32, position: u64) -> Result<Vec<Hash>, PlayError> {
-        self.tree.open(level, position).map_err(PlayError::trace)
+        self.tree()?.open(level, position).map_err(PlayError::trace)
     }
 
     fn node(&self, level: u32, position: u64) -> Result<Hash, PlayError> {
-        self.tree.node(level, position).map_err(PlayError::trace)
+        self.tree()?.node(level, position).map_err(PlayError::trace)
     }
 
     fn last_path(&self) -> Result<Vec<Hash>, PlayError> {
@@ -178,13 +174,13 @@ impl Evidence for Run {
 
     fn witness(&self, leaf: u64, theirs: Nodes<'_>) -> Result<Vec<u8>, PlayError> {
         // What lies left of the leaf is the same in both traces, but only the own one is whole.
-        let count = self.leaves();
+        let (count, tree) = (self.leaves(), self.tree()?);
         let node = |level: u32, position: u64| {
             let left = merkle::under(count, level, position, 0).is_some_and(|it| it.end <= leaf);
             let theirs = if left { None } else { theirs(level, position) };
-            theirs.or_else(|| self.tree.node(level, position).ok())
+            theirs.or_else(|| tree.node(level, position).ok())
         };
-        let witness = self.tree.tracer().witness(leaf, &node, &self.program.tree);
+        let witness = self.tracer.witness(leaf, &node, &self.program.tree);
         witness.map_err(PlayError::trace)
     }
 
@@ -195,7 +191,8 @@ impl Evidence for Run {
         witness: &[u8],
     ) -> Result<Option<Hash>, PlayError> {
         let (input_root, tokens) = (&self.input_root, self.tokens);
-        let statement = Statement { manifest: self.manifest(), input_root, tokens, steps_root };
+        let manifest = self.program.model.manifest();
+        let statement = Statement { manifest, input_root, tokens, steps_root };
         match verify_step(&statement, leaf, witness).map_err(PlayError::trace)? {
             Step::Leaf(hash) => Ok(Some(hash)),
             Step::Malformed => Ok(None),

@@ -113,7 +113,7 @@ impl<E: Evidence> Seat<E> {
                 Move::Defend {
                     status: answer.status,
                     output_root: answer.output_root,
-                    steps_root: evidence.steps_root(),
+                    steps_root: evidence.steps_root()?,
                     last_path: evidence.last_path()?,
                     nodes: evidence.open(root.level, root.position)?,
                 }
@@ -122,7 +122,7 @@ impl<E: Evidence> Seat<E> {
             Intent::Open(node) => Move::Open(node, evidence.open(node.level, node.position)?),
             Intent::Prove(leaf) => {
                 let witness = evidence.witness(leaf.position, &|_, _| None)?;
-                let steps_root = evidence.steps_root();
+                let steps_root = evidence.steps_root()?;
                 let found = evidence.recompute(&steps_root, leaf.position, &witness)?;
                 if found != Some(evidence.node(0, leaf.position)?) && !self.player.stubborn {
                     return Err(PlayError::Unprovable(leaf));

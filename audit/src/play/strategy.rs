@@ -53,7 +53,7 @@ impl View<'_> {
         let mut decision = Decision::default();
         self.concede(&mut decision);
         self.defend(&mut decision);
-        self.answer_calls(&mut decision);
+        self.answer_calls(&mut decision)?;
         self.doubt(&mut decision);
         for (number, trace) in (0..).zip(&self.trial.traces) {
             if self.may_call(trace) {
@@ -63,8 +63,12 @@ impl View<'_> {
         Ok(decision)
     }
 
-    fn me(&self) -> &Address {
-        &self.player.account
+    /// The account that the trial knows the player by.
+    fn me(&self) -> &[u8] {
+        let operator = self.player.operator.as_ref().map(Address::as_slice);
+        let mut members = self.trial.supporters.iter().filter(|it| !it.validator.is_empty());
+        let member = members.find(|it| Some(it.validator.as_slice()) == operator);
+        member.map_or(&self.player.account, |member| &member.account)
     }
 
     /// The number of the own answer, where it is on trial.
@@ -97,7 +101,8 @@ impl View<'_> {
 
     fn concede(&self, decision: &mut Decision) {
         let wrong = self.stands().any(|(answer, member)| member && Some(answer) != self.own());
-        if wrong && !self.trial.defend_over {
+        let defended = self.trial.traces.iter().any(|trace| trace.account == self.me());
+        if wrong && !defended && !self.trial.defend_over {
             decision.intents.push(Intent::Concede);
         }
     }
@@ -115,15 +120,15 @@ impl View<'_> {
     }
 
     /// Opens and proves what was called of traces that are like the own one.
-    fn answer_calls(&self, decision: &mut Decision) {
+    fn answer_calls(&self, decision: &mut Decision) -> Result<(), PlayError> {
         for game in self.trial.games.iter().filter(|game| game.state() == GameState::Open) {
-            let Some(trace) = self.trace(game.trace) else { continue };
-            if trace.fallen || trace.steps_root != self.evidence.steps_root() {
+            let Some(trace) = self.trace(game.trace).filter(|trace| !trace.fallen) else {
                 continue;
-            }
+            };
             // Whoever posted it answers; where that one is silent, any other supporter.
             let late = self.now.is_late(game.move_counter, self.now.move_blocks);
-            if trace.account != self.me() && !(late && self.supports(trace.answer)) {
+            let mine = trace.account == self.me() || (late && self.supports(trace.answer));
+            if !mine || trace.steps_root != self.evidence.steps_root()? {
                 continue;
             }
             let node = called(game);
@@ -132,6 +137,7 @@ impl View<'_> {
                 decision.intents.push(intent);
             }
         }
+        Ok(())
     }
 
     /// Challenges with a bond.

@@ -59,8 +59,8 @@ impl Evidence for Made {
         self.count()
     }
 
-    fn steps_root(&self) -> Hash {
-        self.tree.root()
+    fn steps_root(&self) -> Result<Hash, PlayError> {
+        Ok(self.tree.root())
     }
 
     fn open(&self, level: u32, position: u64) -> Result<Vec<Hash>, PlayError> {
@@ -322,7 +322,7 @@ pub(super) struct Party {
 impl Party {
     pub(super) fn new(name: u8, made: &Made, bonds: bool, stubborn: bool) -> Self {
         let account = [name; 20];
-        let player = Player { account, bonds, stubborn };
+        let player = Player { account, operator: None, bonds, stubborn };
         Self { account, seat: Seat::new(player, made.clone()), patience: usize::MAX }
     }
 }

@@ -138,7 +138,8 @@ fn whoever_recomputes_another_answer_than_it_revealed_concedes_and_does_nothing_
     let right = Made::new(truth(10));
     let wrong = Made::new(lie(10, &[5], "wrong"));
     let court = Court::open(&[([LIAR; 20], &wrong), ([HONEST; 20], &right)]);
-    let player = Player { account: [LIAR; 20], bonds: true, stubborn: false };
+    let account = [LIAR; 20];
+    let player = Player { account, operator: None, bonds: true, stubborn: false };
     let mut seat = Seat::new(player, right);
     let moves = court.turn(&mut seat);
     assert_eq!(moves, [(Intent::Concede, Move::Concede)]);
@@ -193,4 +194,15 @@ fn lists_that_do_not_lead_to_the_root_are_not_believed() {
     bytes[0] ^= 1;
     let error = parties[0].seat.put(&court.trial, &court.now(), node, &bytes).unwrap_err();
     assert!(error.to_string().contains("ask another node"), "{error}");
+}
+
+#[test]
+fn a_new_executor_of_a_member_goes_on_where_the_old_one_stopped() {
+    let right = Made::new(truth(10));
+    let wrong = Made::new(lie(10, &[5], "wrong"));
+    let court = Court::open(&[([HONEST; 20], &right), ([LIAR; 20], &wrong)]);
+    let operator = Some([HONEST; 20]);
+    let player = Player { account: [OTHER; 20], operator, bonds: false, stubborn: false };
+    let moves = court.turn(&mut Seat::new(player, right));
+    assert!(matches!(moves[..], [(Intent::Defend, _)]), "{moves:?}");
 }
