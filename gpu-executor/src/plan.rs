@@ -198,6 +198,7 @@ impl Plan {
                 for job in &self.duties.commit {
                     self.faults.asked(job.id)?;
                 }
+                self.warn_of_differences();
                 effects.push(Effect::Trials(self.docket()));
             }
             Event::NodeLost => self.offered = None,
@@ -329,8 +330,7 @@ impl Plan {
         for job in &self.duties.commit {
             offers.commitments.extend(self.commitment(job));
         }
-        for job in self.duties.reveal.clone() {
-            self.warn_of_difference(&job);
+        for job in &self.duties.reveal {
             match self.faults.of(job.id) {
                 Some(Kind::Silent) => {}
                 Some(Kind::LateReveal) => drop(self.late.insert(job.id, job.attempt)),
@@ -380,18 +380,23 @@ impl Plan {
     }
 
     /// Says so where the chain holds another commitment of this executor than the present answer's.
-    fn warn_of_difference(&mut self, job: &Job) {
-        let own = job.members.iter().find(|member| {
-            member.attempt == job.attempt && member.validator == self.me.operator
-        });
-        let Some((own, now)) = own.zip(self.commitment(job)) else { return };
-        let differs = !own.commitment.is_empty() && own.commitment != now.commitment;
-        if differs && self.warned.insert(job.id) {
-            tracing::warn!(
-                job = job.id,
-                "this run gives another answer than the one that was committed to; hint: test the \
-                 device with `lockstep-executor --home DIR self-test`"
-            );
+    fn warn_of_differences(&mut self) {
+        let differs = |job: &&Job| {
+            let mut members = job.members.iter();
+            let own = members
+                .find(|it| it.attempt == job.attempt && it.validator == self.me.operator)
+                .filter(|it| !it.commitment.is_empty());
+            own.zip(self.commitment(job)).is_some_and(|(own, now)| own.commitment != now.commitment)
+        };
+        let jobs = self.duties.reveal.iter().filter(differs).map(|job| job.id);
+        for job in jobs.collect::<Vec<_>>() {
+            if self.warned.insert(job) {
+                tracing::warn!(
+                    job,
+                    "this run gives another answer than the one that was committed to; hint: test \
+                     the device with `lockstep-executor --home DIR self-test`"
+                );
+            }
         }
         while self.warned.len() > ANSWERS_MAX {
             self.warned.pop_first();

@@ -26,9 +26,6 @@ use crate::worker::contain;
 
 /// Models that are kept in memory to recompute with, beside those of the backend.
 const PROGRAMS_MAX: usize = 2;
-/// Gas that a move may take beside what its bytes cost: for a proof, that of a step.
-const MOVE_GAS: u64 = 200_000;
-const PROOF_GAS: u64 = 2_200_000;
 /// Heights between two looks at what others answered.
 const WATCH_BLOCKS: u64 = 4;
 
@@ -110,8 +107,11 @@ impl Table {
         };
         match contain(turn).await {
             Ok(moves) => {
-                moves.into_iter().for_each(|(intent, result)| report(job, &intent, result))
+                for (intent, result) in moves {
+                    report(job, &intent, result);
+                }
             }
+
             Err(error) => tracing::warn!(job, %error, "a trial was not played"),
         }
     }
@@ -226,7 +226,7 @@ impl Court for Table {
     }
 
     async fn send(&self, job: u64, it: Move) -> Result<(), StepError> {
-        let gas = if matches!(it, Move::Prove(..)) { PROOF_GAS } else { MOVE_GAS };
+        let gas = it.gas();
         let message = it.message(&self.tools.me.key.address(), job);
         self.tools.send(vec![message], gas).await
     }

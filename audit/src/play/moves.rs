@@ -97,6 +97,17 @@ pub enum Move {
 }
 
 impl Move {
+    /// Gas that is enough for any move but a proof, of whatever length.
+    pub const GAS: u64 = 2_000_000;
+    /// Gas that is enough for a proof: it pays for a step.
+    pub const PROOF_GAS: u64 = 4_000_000;
+
+    /// Gas to sign for.
+    #[must_use]
+    pub fn gas(&self) -> u64 {
+        if matches!(self, Self::Prove(..)) { Self::PROOF_GAS } else { Self::GAS }
+    }
+
     /// The message of the account that moves.
     #[must_use]
     pub fn message(self, account: &Address, job: u64) -> Any {

@@ -9,7 +9,7 @@ use lockstep_client::{Result, render};
 use serde_json::{Value, json};
 
 use super::client;
-use crate::cli::{Globals, Signing};
+use crate::cli::{Globals, PassphraseFrom, Signing};
 use crate::console;
 
 /// A transaction that was sent, and where it stands, unless nobody wanted to wait.
@@ -40,14 +40,22 @@ impl Submitted {
 
 /// The key of `--from`.
 pub(super) fn wallet(globals: &Globals, signing: &Signing) -> Result<Wallet> {
+    wallet_of(globals, &signing.from, &signing.passphrase)
+}
+
+/// The key of a name.
+pub(super) fn wallet_of(
+    globals: &Globals,
+    name: &str,
+    passphrase: &PassphraseFrom,
+) -> Result<Wallet> {
     let store = Keystore::new(&globals.home());
     // A key of one's own by that name comes first.
-    if !store.has(&signing.from) && test_index(&signing.from).is_some() {
-        return Wallet::test_account(&signing.from);
+    if !store.has(name) && test_index(name).is_some() {
+        return Wallet::test_account(name);
     }
-    store.show(&signing.from)?;
-    let file = signing.passphrase.passphrase_file.as_deref();
-    store.unlock(&signing.from, console::passphrase(file, false)?)
+    store.show(name)?;
+    store.unlock(name, console::passphrase(passphrase.passphrase_file.as_deref(), false)?)
 }
 
 /// A sender for a key.

@@ -2,6 +2,7 @@
 //! where the audit could not be carried through.
 
 mod replay;
+mod watch;
 
 use std::path::PathBuf;
 
@@ -17,6 +18,9 @@ use crate::console::{note, say, to_json};
 pub(crate) enum Audit {
     /// Recomputes every block from genesis on and compares all that the chain says of it.
     Replay(replay::Replay),
+    /// Runs verified jobs again as they come, challenges wrong answers with a bond, and plays the
+    /// trials that follow.
+    Watch(watch::Watch),
 }
 
 /// Where a report goes.
@@ -31,6 +35,7 @@ pub(crate) struct Output {
 pub(super) async fn run(globals: &Globals, command: Audit) -> Result<u8> {
     match command {
         Audit::Replay(arguments) => replay::run(globals, arguments).await,
+        Audit::Watch(arguments) => watch::run(globals, arguments).await,
     }
 }
 
