@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::io::Cursor;
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Mutex, PoisonError};
 
 use lockstep_audit::play::{Court, Move, Node, PlayError, Program, Run};
 use lockstep_chain::envelope::{Unsigned, any};
@@ -108,18 +108,17 @@ impl Bench {
         }
         let version = query::version_by_id(&self.client, id).await?;
         let threads = self.threads;
-        let load = match self.files.get(&version.artefact_root).cloned() {
-            Some(path) => spawn_blocking(move || {
+        let load = if let Some(path) = self.files.get(&version.artefact_root).cloned() {
+            spawn_blocking(move || {
                 let reader = blobs::open(&path).map_err(PlayError::trace)?;
                 Program::load(reader, threads)
-            }),
-            None => {
-                let bytes = self.blobs.fetch(&version.artefact_root, ARTEFACT_BYTES_MAX).await?;
-                spawn_blocking(move || {
-                    let reader = Reader::new(Cursor::new(bytes)).map_err(PlayError::trace)?;
-                    Program::load(reader, threads)
-                })
-            }
+            })
+        } else {
+            let bytes = self.blobs.fetch(&version.artefact_root, ARTEFACT_BYTES_MAX).await?;
+            spawn_blocking(move || {
+                let reader = Reader::new(Cursor::new(bytes)).map_err(PlayError::trace)?;
+                Program::load(reader, threads)
+            })
         };
         let program = load.await.map_err(PlayError::trace)??;
         if program.root().as_slice() != version.artefact_root {

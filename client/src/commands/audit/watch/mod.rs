@@ -20,6 +20,7 @@ use self::bench::{Bench, WatchError};
 use self::says::Says;
 use crate::cli::{Globals, PassphraseFrom};
 use crate::commands::{client, submit};
+use crate::console::note;
 
 /// How often the node is asked for a new block.
 const POLL: Duration = Duration::from_millis(150);
@@ -56,9 +57,9 @@ pub(crate) struct Watch {
 /// Watches until ctrl-c, or until all is done; the exit code.
 pub(super) async fn run(globals: &Globals, arguments: Watch) -> Result<u8> {
     let wallet = submit::wallet_of(globals, &arguments.from, &arguments.passphrase)?;
-    let threads = arguments.threads.unwrap_or_else(|| {
-        std::thread::available_parallelism().map_or(1, std::num::NonZero::get)
-    });
+    let threads = arguments
+        .threads
+        .unwrap_or_else(|| std::thread::available_parallelism().map_or(1, std::num::NonZero::get));
     let bench = Bench::open(
         client(globals)?,
         &globals.blobs,
@@ -71,9 +72,10 @@ pub(super) async fn run(globals: &Globals, arguments: Watch) -> Result<u8> {
     let mut secret = [0; 32];
     getrandom::fill(&mut secret)
         .map_err(|cause| Error::usage(format!("no random bytes: {cause}"), "try again"))?;
+    let account = bench.wallet.address_text();
+    note(&format!("watching {} as {account}, ctrl-c ends", bench.chain_id));
     let sample = Sample::new(secret, arguments.percent);
     let mut watcher = Watcher::new(bench, sample, Says::new(globals.json));
-    watcher.says.begin(&watcher.bench);
     let mut height = 0;
     let mut stop = std::pin::pin!(tokio::signal::ctrl_c());
     loop {
@@ -174,12 +176,12 @@ impl Watcher {
     async fn play(&mut self, trial: &Trial, now: Now) {
         let id = trial.job;
         let played = async {
-            let seat = match self.seats.get(&id) {
-                Some(seat) => Arc::clone(seat),
-                None => {
-                    let job = query::job(&self.bench.client, id).await?;
-                    self.take_seat(&job, self.bench.recompute(&job).await?)
-                }
+            let seat = if let Some(seat) = self.seats.get(&id) {
+                Arc::clone(seat)
+            } else {
+                let job = query::job(&self.bench.client, id).await?;
+                let run = self.bench.recompute(&job).await?;
+                self.take_seat(&job, run)
             };
             turn(&self.bench, &seat, id, now).await
         };

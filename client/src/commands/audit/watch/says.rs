@@ -8,7 +8,7 @@ use lockstep_client::job;
 use lockstep_proto::lockstep::job::v1::Job;
 use serde_json::{Value, json};
 
-use super::bench::{Bench, WatchError};
+use super::bench::WatchError;
 use crate::console::note;
 
 /// Says what happens, and counts it.
@@ -24,7 +24,8 @@ pub(super) struct Says {
 
 impl Says {
     pub(super) fn new(json: bool) -> Self {
-        Self { json,
+        Self {
+            json,
             looked_at: 0,
             wrong: BTreeSet::new(),
             failed: 0,
@@ -41,11 +42,6 @@ impl Says {
         let text = if self.json { value.to_string() } else { words.to_owned() };
         // A closed pipe (`| head`) is the reader's wish.
         let _ = writeln!(std::io::stdout(), "{text}");
-    }
-
-    pub(super) fn begin(&self, bench: &Bench) {
-        let account = bench.wallet.address_text();
-        note(&format!("watching {} as {account}, ctrl-c ends", bench.chain_id));
     }
 
     pub(super) fn looked(&mut self, job: &Job, right: bool) {
