@@ -326,6 +326,8 @@ struct Executor {
     listen: String,
     peers: Vec<String>,
     threads: usize,
+    /// Who misbehaves does not look after others.
+    watch_percent: u8,
     fault: Vec<toml::Table>,
 }
 
@@ -356,6 +358,7 @@ fn plan_faults(folder: &Path, state: &State, faults: &[FaultArgument]) -> anyhow
             listen: state.blobs(node)?.to_string(),
             peers: peers?,
             threads: 1,
+            watch_percent: if fault.is_empty() { 100 } else { 0 },
             fault,
         };
         let path = node_home(folder, node)?.executor().join("executor.toml");

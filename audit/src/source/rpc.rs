@@ -62,7 +62,7 @@ impl Rpc {
                 #[serde(deserialize_with = "base64")]
                 data: Vec<u8>,
             }
-            let answer = self.call("genesis_chunked", json!({ "chunk": chunk }))?;
+            let answer = self.call("genesis_chunked", json!({ "chunk": chunk.to_string() }))?;
             let Chunk { total, data } = self.client.parse("genesis_chunked", answer)?;
             bytes.extend(data);
             if chunk + 1 >= total {
