@@ -3,7 +3,7 @@
 use clap::{Args, Subcommand};
 use lockstep_chain::address as bech32;
 use lockstep_chain::state::tables::{
-    ACCOUNTS, DELEGATIONS, JOBS, MODELS, PARAMS, TIP, TOTALS, VALIDATORS, VERSIONS,
+    ACCOUNTS, DELEGATIONS, JOBS, MODELS, PARAMS, TIP, TOTALS, TRIALS, VALIDATORS, VERSIONS,
 };
 use lockstep_client::wallet::{Wallet, test_index};
 use lockstep_client::{Error, Result, proof, query, render};
@@ -12,6 +12,7 @@ use lockstep_proto::lockstep::job::v1 as job;
 use lockstep_proto::lockstep::member::v1 as member;
 use lockstep_proto::lockstep::model::v1 as model;
 use lockstep_proto::lockstep::staking::v1 as staking;
+use lockstep_proto::lockstep::trial::v1 as trial;
 use prost::Message;
 use serde::Serialize;
 use serde_json::{Value, json};
@@ -56,6 +57,10 @@ enum What {
         #[arg(long, default_value_t = 100)]
         limit: u32,
     },
+    /// The trial that decides a job now.
+    Trial { job: u64 },
+    /// The trials that are held now.
+    Trials,
     /// A validator by operator address.
     Validator { operator: String },
     /// All validators.
@@ -236,6 +241,17 @@ fn of_models_and_jobs(what: &What) -> Result<Question> {
             let path = "/lockstep.job.v1.Query/Jobs";
             Question::new(path, &request, |_: job::QueryJobsResponse| None)
         }
+        What::Trial { job } => {
+            let key = TRIALS.key(job);
+            let request = trial::QueryTrialRequest { job: *job };
+            let path = "/lockstep.trial.v1.Query/Trial";
+            Question::new(path, &request, move |_: trial::Trial| Some(key.clone()))
+        }
+        What::Trials => Question::new(
+            "/lockstep.trial.v1.Query/Trials",
+            &trial::QueryTrialsRequest {},
+            |_: trial::QueryTrialsResponse| None,
+        ),
         other => {
             let what = format!("{other:?} cannot be asked so");
             return Err(Error::usage(what, "see `lockstep query --help`"));

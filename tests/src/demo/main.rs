@@ -1,10 +1,11 @@
-//! The main job, end to end: `demo [--json FILE] [--home DIR]`.
+//! The main job, end to end, or disputes: `demo [--dispute] [--json FILE] [--home DIR]`.
 //!
 //! Four validators on this machine, a real model and one derived from it, jobs with texts, a liar that
 //! is slashed, a validator that is killed and comes back, and everyone paid. Every figure that it
 //! prints or writes is measured in the run.
 
 mod crash;
+mod dispute;
 mod figures;
 mod jobs;
 mod models;
@@ -41,6 +42,9 @@ const DURING: usize = 8;
 #[derive(Debug, Parser)]
 #[command(about = "Four validators, two models, a liar and a crash")]
 struct Arguments {
+    /// Show disputes instead: three liars against one honest executor, and the audit.
+    #[arg(long)]
+    dispute: bool,
     /// Also write what was seen, as JSON.
     #[arg(long)]
     json: Option<PathBuf>,
@@ -57,7 +61,11 @@ async fn main() -> anyhow::Result<()> {
     let arguments = Arguments::parse();
     let temporary = tempfile::tempdir()?;
     let home = arguments.home.clone().unwrap_or_else(|| temporary.path().join("net"));
-    let record = run(&arguments.model, &home).await?;
+    let record = if arguments.dispute {
+        serde_json::to_value(dispute::run(&arguments.model, &home).await?)?
+    } else {
+        serde_json::to_value(run(&arguments.model, &home).await?)?
+    };
     if let Some(path) = &arguments.json {
         let text = serde_json::to_string_pretty(&record)?;
         std::fs::write(path, text + "\n")
@@ -162,7 +170,7 @@ async fn publish(
     network: &Network,
     model: &Path,
     home: &Path,
-    recipes: &[Recipe<'_>; 2],
+    recipes: &[Recipe<'_>],
 ) -> anyhow::Result<Vec<PathBuf>> {
     ensure!(
         model.join("model.safetensors").exists(),

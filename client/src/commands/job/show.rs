@@ -6,7 +6,7 @@ use lockstep_chain::address;
 use lockstep_client::job::{self, Outcome};
 use lockstep_client::rpc::Client;
 use lockstep_client::{Result, query, render};
-use lockstep_proto::lockstep::job::v1::{Job, Member, MemberState, PayoutKind};
+use lockstep_proto::lockstep::job::v1::{Job, JobState, Member, MemberState, PayoutKind};
 
 use crate::cli::Globals;
 use crate::console::{say, to_json};
@@ -55,8 +55,9 @@ fn life(job: &Job) -> String {
     for member in &job.members {
         let _ = writeln!(text, "member    {}", said(member));
     }
-    if job.escalated {
-        let _ = writeln!(text, "answers differed, so all executors were asked");
+    if job.state() == JobState::OnTrial {
+        let _ =
+            writeln!(text, "trial     answers are defended and called; see `lockstep query trial`");
     }
     let heights = [
         ("verified", job.verified_height),
