@@ -17,6 +17,10 @@ use lockstep_proto::lockstep::member::v1::{MsgGrantRole, MsgRevokeRole, Role};
 use lockstep_proto::lockstep::model::v1::{
     MsgPayRoyalty, MsgProvePossession, MsgPublishVersion, MsgRegisterModel, MsgSetAlias,
 };
+use lockstep_proto::lockstep::staking::v1::MsgCancelVerdict;
+use lockstep_proto::lockstep::trial::v1::{
+    MsgCallNode, MsgChallenge, MsgConcede, MsgDefend, MsgOpenNode, MsgProveStep,
+};
 use prost::{DecodeError, Message, Name};
 use prost_types::Any;
 
@@ -60,7 +64,8 @@ pub fn message(any: &Any) -> Result<String> {
         let what = format!("a malformed {}: {cause}", any.type_url);
         Error::usage(what, "do not sign it")
     };
-    let known: [fn(&Any) -> Option<Words>; 4] = [money_words, member_words, model_words, job_words];
+    let known: [fn(&Any) -> Option<Words>; 5] =
+        [money_words, member_words, model_words, job_words, trial_words];
     match known.iter().find_map(|words| words(any)) {
         Some(words) => words.map_err(malformed),
         None => Err(Error::usage(
@@ -187,6 +192,60 @@ fn job_words(any: &Any) -> Option<Words> {
                 format!("deliver the output of job {}, {} bytes", it.job, it.output.len())
             })
         })
+}
+
+fn trial_words(any: &Any) -> Option<Words> {
+    words(any, challenge)
+        .or_else(|| {
+            words(any, |it: &MsgDefend| {
+                let root = hex::encode(&it.steps_root);
+                format!("defend an answer to job {} by the trace\n{root}", it.job)
+            })
+        })
+        .or_else(|| {
+            words(any, |it: &MsgCallNode| {
+                let node = node(it.trace, it.level, it.position);
+                format!("call {node} in the trial of job {}", it.job)
+            })
+        })
+        .or_else(|| {
+            words(any, |it: &MsgOpenNode| {
+                let node = node(it.trace, it.level, it.position);
+                format!("open {node} in the trial of job {}", it.job)
+            })
+        })
+        .or_else(|| {
+            words(any, |it: &MsgProveStep| {
+                let node = node(it.trace, 0, it.position);
+                format!("prove {node} in the trial of job {}", it.job)
+            })
+        })
+        .or_else(|| {
+            words(any, |it: &MsgConcede| {
+                format!("concede that an answer to job {} is wrong", it.job)
+            })
+        })
+        .or_else(|| {
+            words(any, |it: &MsgCancelVerdict| {
+                format!("cancel verdict {}\nbecause {:?}", it.slash, it.reason)
+            })
+        })
+}
+
+fn challenge(it: &MsgChallenge) -> String {
+    let own = match it.own_result_root.as_slice() {
+        [] => "for a bond".into(),
+        own => format!("for two bonds, since it says instead\n{}", hex::encode(own)),
+    };
+    format!("challenge an answer to job {}\n{}\n{own}", it.job, hex::encode(&it.result_root))
+}
+
+/// A node of a trace; those of the lowest level are its leaves.
+fn node(trace: u32, level: u32, position: u64) -> String {
+    match level {
+        0 => format!("leaf {position} of trace {trace}"),
+        _ => format!("node {position} of level {level} of trace {trace}"),
+    }
 }
 
 fn post_job(it: &MsgPostJob) -> String {

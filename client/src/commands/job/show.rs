@@ -100,6 +100,8 @@ fn said(member: &Member) -> String {
     match member.state() {
         MemberState::NoShow => text.push_str(", never committed"),
         MemberState::Unrevealed => text.push_str(", never revealed"),
+        MemberState::Wrong => text.push_str(", proven wrong"),
+        MemberState::Conceded => text.push_str(", conceded"),
         _ => {}
     }
     text
