@@ -19,8 +19,8 @@
 mod open;
 
 pub use open::{
-    OPEN_LEVELS, below, fold, fold_from, height, level_above, root_of_top, siblings_of, under,
-    verify_many, width,
+    OPEN_LEVELS, below, fold, fold_from, height, level_above, root_of_many, root_of_top,
+    siblings_of, under, verify_many, width,
 };
 
 use crate::hash::{Hash, hash};

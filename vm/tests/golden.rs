@@ -3,11 +3,15 @@
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
+use std::sync::{Arc, Mutex};
 
 use lockstep_vm::import::{Options, import_to_memory};
 use lockstep_vm::interp::{Model, output_bytes};
+use lockstep_vm::merkle::Tree;
 use lockstep_vm::ops::{Cpu, Isa};
 use lockstep_vm::program::Activations;
+use lockstep_vm::result::{Status, input_bytes, input_root, output_root};
+use lockstep_vm::trace::{Statement, Step, TraceTree, Tracer, last_leaf, verify_step};
 
 const TEXTS: usize = 60;
 const WIDTH: usize = 384;
@@ -129,6 +133,46 @@ fn smoothing_vectors_make_eight_bits_more_accurate() {
     for (name, cosines) in [("all texts", cosines), ("texts unseen", unseen)] {
         let (min, median) = min_and_median(&format!("w8a8 with smoothing, {name}"), cosines);
         assert!(min >= 0.985 && median >= 0.9985, "{name}");
+    }
+}
+
+/// Every 397th step of the traces of the shortest and some other texts, and how they end.
+#[test]
+fn traces_end_in_the_golden_bytes_and_their_steps_verify() {
+    for (width, golden) in
+        [(Activations::Bits8, "golden_w8a8.npy"), (Activations::Bits16, "golden_w8a16.npy")]
+    {
+        let mut artefact =
+            import_to_memory(&model_dir(), &activations(width), &mut |_| ()).unwrap();
+        let isa = Isa::best();
+        let model = Arc::new(Model::load(&mut artefact, isa).unwrap());
+        let constants = Tree::new(artefact.each_leaf(|_, _| ()).unwrap());
+        let manifest = artefact.manifest().clone();
+        let source = Arc::new(Mutex::new(artefact));
+        let cpu = Arc::new(Cpu::new(isa, 2).unwrap());
+        let golden = npy(golden);
+        for (text, ids) in token_ids().iter().enumerate().step_by(13) {
+            let (model, cpu) = (Arc::clone(&model), Arc::clone(&cpu));
+            let tracer = Tracer::new(model, cpu, Arc::clone(&source) as _, ids).unwrap();
+            let output = tracer.output();
+            assert!(output.bytes == golden[text * WIDTH * 4..][..WIDTH * 4], "text {text}");
+            let root = output_root(1, 384, &output.bytes).unwrap();
+            let tree = TraceTree::new(Arc::new(tracer)).unwrap();
+            let count = tree.count();
+            assert_eq!(tree.node(0, count - 1).unwrap(), last_leaf(count, Status::Halted, &root));
+            let statement = Statement {
+                manifest: &manifest,
+                input_root: &input_root(&input_bytes(ids)),
+                tokens: u32::try_from(ids.len()).unwrap(),
+                steps_root: &tree.root(),
+            };
+            for position in (0..count).step_by(397).chain([count - 1]) {
+                let node = |level, position| tree.node(level, position).ok();
+                let witness = tree.tracer().witness(position, &node, &constants).unwrap();
+                let step = verify_step(&statement, position, &witness);
+                assert_eq!(step, Ok(Step::Leaf(tree.node(0, position).unwrap())), "{position}");
+            }
+        }
     }
 }
 

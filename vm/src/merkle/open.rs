@@ -14,7 +14,7 @@
 
 use std::ops::Range;
 
-use super::{inner, sibling, top};
+use super::{inner, sibling};
 use crate::hash::Hash;
 use crate::limits::TRACE_LEAVES_MAX;
 
@@ -126,10 +126,16 @@ pub fn siblings_of(count: u64, indices: &[u64]) -> Vec<(u32, u64)> {
 /// [`siblings_of`], all of them and no others.
 #[must_use]
 pub fn verify_many(root: &Hash, count: u64, leaves: &[(u64, Hash)], siblings: &[Hash]) -> bool {
+    root_of_many(count, leaves, siblings).is_some_and(|found| found == *root)
+}
+
+/// The root that leaves and siblings as in [`verify_many`] lead to; none where they fit no tree.
+#[must_use]
+pub fn root_of_many(count: u64, leaves: &[(u64, Hash)], siblings: &[Hash]) -> Option<Hash> {
     let rising = leaves.is_sorted_by(|(a, _), (b, _)| a < b);
     let within = leaves.last().is_some_and(|(last, _)| *last < count);
     if !rising || !within || count > TRACE_LEAVES_MAX {
-        return false;
+        return None;
     }
     let mut siblings = siblings.iter();
     let mut known = leaves.to_vec();
@@ -144,13 +150,14 @@ pub fn verify_many(root: &Hash, count: u64, leaves: &[(u64, Hash)], siblings: &[
                 continue;
             };
             let given = nodes.next_if(|(next, _)| *next == other).map(|(_, node)| node);
-            let Some(beside) = given.or_else(|| siblings.next()) else { return false };
+            let beside = given.or_else(|| siblings.next())?;
             let (left, right) = if other < *position { (beside, node) } else { (node, beside) };
             above.push((parent, inner(level.saturating_add(1), parent, left, right)));
         }
         known = above;
     }
-    siblings.next().is_none() && top(count, known.first().map(|(_, node)| node)) == *root
+    let all = siblings.next().is_none();
+    known.first().filter(|_| all).map(|(_, node)| root_of_top(count, node))
 }
 
 #[cfg(test)]

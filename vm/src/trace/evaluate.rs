@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::ops::Range;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use super::Layout;
 use super::layout::Leaf;
@@ -14,8 +14,8 @@ use crate::interp::Values;
 use crate::kernels::{Isa, ieee};
 use crate::program::ValueId;
 
-/// Bytes of blocks that a thread keeps to be read again.
-const MEMO_BYTES: usize = 16 << 20;
+/// Bytes of blocks of one operator that are kept to be read again.
+const BLOCK_BYTES: usize = 64 << 20;
 /// Bytes of constants that are kept to be read again.
 const CONSTANT_BYTES: usize = 64 << 20;
 
@@ -34,43 +34,50 @@ impl From<TraceError> for Failed {
 
 /// Byte strings by number, forgotten all at once where they become too many.
 #[derive(Default)]
-pub(super) struct Memo {
-    blocks: BTreeMap<u64, Arc<[u8]>>,
+pub(super) struct Kept(Mutex<Strings>);
+
+#[derive(Default)]
+struct Strings {
+    by_number: BTreeMap<u64, Arc<[u8]>>,
     bytes: usize,
 }
 
-impl Memo {
-    fn get(&self, number: u64) -> Option<Arc<[u8]>> {
-        self.blocks.get(&number).cloned()
+impl Kept {
+    fn strings(&self) -> MutexGuard<'_, Strings> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn insert(&mut self, number: u64, block: Arc<[u8]>, bytes_max: usize) {
-        if self.bytes + block.len() > bytes_max {
-            *self = Self::default();
+    fn get(&self, number: u64) -> Option<Arc<[u8]>> {
+        self.strings().by_number.get(&number).cloned()
+    }
+
+    fn insert(&self, number: u64, bytes: &Arc<[u8]>, bytes_max: usize) {
+        let mut kept = self.strings();
+        if kept.bytes + bytes.len() > bytes_max {
+            *kept = Strings::default();
         }
-        self.bytes += block.len();
-        self.blocks.insert(number, block);
+        kept.bytes += bytes.len();
+        kept.by_number.insert(number, Arc::clone(bytes));
     }
 }
 
 /// The leaves of an artefact, the last ones read kept.
 pub(super) struct Constants {
     source: Arc<dyn Source>,
-    kept: Mutex<Memo>,
+    kept: Kept,
 }
 
 impl Constants {
     pub(super) fn new(source: Arc<dyn Source>) -> Self {
-        Self { source, kept: Mutex::default() }
+        Self { source, kept: Kept::default() }
     }
 
     pub(super) fn leaf(&self, number: u64) -> Result<Arc<[u8]>, TraceError> {
-        let kept = || self.kept.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(leaf) = kept().get(number) {
+        if let Some(leaf) = self.kept.get(number) {
             return Ok(leaf);
         }
-        let leaf: Arc<[u8]> = self.source.leaf(number)?.into();
-        kept().insert(number, Arc::clone(&leaf), CONSTANT_BYTES);
+        let leaf = self.source.leaf(number)?.into();
+        self.kept.insert(number, &leaf, CONSTANT_BYTES);
         Ok(leaf)
     }
 }
@@ -91,6 +98,8 @@ pub(super) struct Part<'a> {
     /// Whether it faulted, so that its value is none.
     pub(super) fault: bool,
     pub(super) values: &'a Values<'a>,
+    /// Blocks that other leaves may read.
+    pub(super) kept: Kept,
 }
 
 impl Part<'_> {
@@ -99,8 +108,8 @@ impl Part<'_> {
     }
 
     /// The block of a leaf of this part.
-    pub(super) fn block(&self, memo: &mut Memo, number: u64) -> Result<Arc<[u8]>, Failed> {
-        if let Some(block) = memo.get(number) {
+    pub(super) fn block(&self, number: u64) -> Result<Arc<[u8]>, Failed> {
+        if let Some(block) = self.kept.get(number) {
             return Ok(block);
         }
         let count = self.run.layout.leaf_count();
@@ -112,12 +121,12 @@ impl Part<'_> {
             let value = ValueId::try_from(self.number).expect("operators are numbered in 32 bits");
             return Ok(self.tile(value, [leaf.at[0], leaf.at[1]]).into());
         }
-        let block: Arc<[u8]> = self.compute(memo, &leaf)?.into();
-        memo.insert(number, Arc::clone(&block), MEMO_BYTES);
+        let block: Arc<[u8]> = self.compute(&leaf)?.into();
+        self.kept.insert(number, &block, BLOCK_BYTES);
         Ok(block)
     }
 
-    fn compute(&self, memo: &mut Memo, leaf: &Leaf<'_>) -> Result<Vec<u8>, Failed> {
+    fn compute(&self, leaf: &Leaf<'_>) -> Result<Vec<u8>, Failed> {
         let needs = leaf.steps.needs(leaf.family, leaf.at, self.run.ids);
         let mut blocks = Vec::with_capacity(needs.blocks.len());
         for read in &needs.blocks {
@@ -125,7 +134,7 @@ impl Part<'_> {
                 Read::Tile { value, band, tile } => self.tile(value, [band, tile]).into(),
                 Read::Own { .. } => {
                     let number = self.run.layout.number_of(self.number, *read);
-                    self.block(memo, number.expect("a family of this operator"))?
+                    self.block(number.expect("a family of this operator"))?
                 }
             });
         }

@@ -7,7 +7,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use rayon::prelude::*;
 
-use super::evaluate::{Constants, Failed, Memo, Part, Run};
+use super::evaluate::{Constants, Failed, Kept, Part, Run};
 use super::witness::{Content, Witness, constant_leaves};
 use super::{Layout, leaf_hash};
 use crate::artefact::{ArtefactError, Manifest, Reader};
@@ -19,8 +19,8 @@ use crate::result::{Status, input_bytes, output_root};
 
 /// Leaves whose hashes are computed together, on all threads.
 const LEAVES_AT_ONCE: u64 = 1 << 16;
-/// Leaves that one thread computes in a row, sharing what they read.
-const LEAVES_IN_A_ROW: u64 = 64;
+/// Leaves that one thread computes in a row.
+const LEAVES_IN_A_ROW: u64 = 16;
 
 /// Where the leaves of an artefact come from.
 pub trait Source: Send + Sync {
@@ -188,6 +188,12 @@ impl Tracer {
         &self.output
     }
 
+    /// The first leaf that is a FAULT.
+    #[cfg(test)]
+    pub(super) fn first_fault_of_run(&self) -> Option<u64> {
+        self.fault
+    }
+
     /// The hashes of a range of leaves.
     ///
     /// # Errors
@@ -206,8 +212,8 @@ impl Tracer {
     ) -> Result<(), TraceError> {
         self.each(&[range], &mut |part, range| {
             for range in pieces(range, LEAVES_AT_ONCE) {
-                let hashes = self.in_rows(range, &|memo, number| {
-                    let (status, block) = self.content(part, memo, number)?;
+                let hashes = self.in_rows(range, &|number| {
+                    let (status, block) = self.content(part, number)?;
                     Ok(leaf_hash(number, status, &block))
                 })?;
                 sink(hashes);
@@ -271,21 +277,16 @@ impl Tracer {
     /// What these leaves hold, whose numbers rise.
     fn contents(&self, numbers: &[u64]) -> Result<Vec<Held>, TraceError> {
         let ranges: Vec<Range<u64>> = numbers.iter().map(|number| *number..number + 1).collect();
-        let (mut contents, mut memo) = (Vec::new(), Memo::default());
+        let mut contents = Vec::new();
         self.each(&ranges, &mut |part, range| {
-            contents.push(self.content(part, &mut memo, range.start)?);
+            contents.push(self.content(part, range.start)?);
             Ok(())
         })?;
         Ok(contents)
     }
 
     /// What a leaf holds; `part` is the one it belongs to where the run got that far.
-    fn content(
-        &self,
-        part: Option<&Part<'_>>,
-        memo: &mut Memo,
-        number: u64,
-    ) -> Result<Held, TraceError> {
+    fn content(&self, part: Option<&Part<'_>>, number: u64) -> Result<Held, TraceError> {
         if let Some((status, block)) = self.overrides.get(&number) {
             return Ok((*status, block.as_slice().into()));
         }
@@ -293,7 +294,7 @@ impl Tracer {
             return Ok((Status::Fault, Arc::new([])));
         };
         let last = number + 1 == self.leaf_count();
-        match part.block(memo, number) {
+        match part.block(number) {
             Ok(block) => Ok((if last { Status::Halted } else { Status::Run }, block)),
             Err(Failed::Error(error)) => Err(error),
             Err(Failed::Fault) => Err(TraceError::Inconsistent { position: number }),
@@ -336,10 +337,16 @@ impl Tracer {
         self.cpu.install(|| {
             self.model.walk(&self.cpu, &self.ids, &mut |number, done, values| {
                 let number = number as usize;
-                let part = Part { run: &run, number, fault: done.is_err(), values };
-                let flow = visit(&part)?;
+                let of = |number, fault| Part {
+                    run: &run,
+                    number,
+                    fault,
+                    values,
+                    kept: Kept::default(),
+                };
+                let flow = visit(&of(number, done.is_err()))?;
                 if number + 1 == result && done.is_ok() && flow.is_continue() {
-                    return visit(&Part { number: result, ..part });
+                    return visit(&of(result, false));
                 }
                 Ok(flow)
             })
@@ -349,7 +356,7 @@ impl Tracer {
     /// The first leaf of a part that faults.
     fn first_fault(&self, part: &Part<'_>) -> Result<u64, TraceError> {
         for range in pieces(part.leaves(), LEAVES_AT_ONCE) {
-            let faults = self.in_rows(range, &|memo, number| match part.block(memo, number) {
+            let faults = self.in_rows(range, &|number| match part.block(number) {
                 Ok(_) => Ok(None),
                 Err(Failed::Fault) => Ok(Some(number)),
                 Err(Failed::Error(error)) => Err(error),
@@ -361,19 +368,13 @@ impl Tracer {
         Err(TraceError::Inconsistent { position: part.leaves().start })
     }
 
-    /// Works on every leaf of a range, on all threads, in rows that share a memo.
+    /// Works on every leaf of a range, on all threads, a row of leaves at a time.
     fn in_rows<T: Send>(
         &self,
         range: Range<u64>,
-        work: &(dyn Fn(&mut Memo, u64) -> Result<T, TraceError> + Sync),
+        work: &(dyn Fn(u64) -> Result<T, TraceError> + Sync),
     ) -> Result<Vec<T>, TraceError> {
-        let row = |mut range: Range<u64>| {
-            let mut memo = Memo::default();
-            range.try_fold(Vec::new(), |mut done, number| {
-                done.push(work(&mut memo, number)?);
-                Ok(done)
-            })
-        };
+        let row = |range: Range<u64>| range.map(work).collect();
         let rows: Vec<Range<u64>> = pieces(range, LEAVES_IN_A_ROW).collect();
         let done: Result<Vec<Vec<T>>, TraceError> = if self.cpu.threads() == 1 {
             rows.into_iter().map(row).collect()

@@ -16,7 +16,7 @@ const KEPT_MAX: u64 = 1 << 20;
 /// what lies below is traced again when asked for.
 pub struct TraceTree {
     tracer: Arc<Tracer>,
-    /// The lowest level kept, a multiple of [`OPEN_LEVELS`].
+    /// The lowest level kept: that of the leaves, or a multiple of [`OPEN_LEVELS`] below the top.
     base: u32,
     /// From `base` upward.
     levels: Vec<Vec<Hash>>,
@@ -36,17 +36,17 @@ impl TraceTree {
     /// [`TraceTree::new`] with at most so many nodes of one level kept.
     pub(super) fn keeping(tracer: Arc<Tracer>, kept_max: u64) -> Result<Self, TraceError> {
         let count = tracer.leaf_count();
-        let mut base = 0;
-        while width(count, base) > kept_max {
-            base += OPEN_LEVELS;
-        }
+        let top = height(count);
+        // What an opening opens lies under one node of `base`, or not below it.
+        let levels = (0..=top).rev().step_by(OPEN_LEVELS as usize).chain([0]);
+        let base = levels.filter(|level| width(count, *level) <= kept_max).min().unwrap_or(top);
         let (mut nodes, mut waiting) = (Vec::new(), Vec::new());
         tracer.stream(0..count, &mut |hashes| {
             waiting.extend(hashes);
             nodes.extend(fold_ready(count, base, nodes.len() as u64, &mut waiting));
         })?;
         let mut levels = vec![nodes];
-        for level in base + 1..=height(count).max(base) {
+        for level in base + 1..=top {
             let next = level_above(level, 0, &levels[levels.len() - 1]);
             levels.push(next);
         }
@@ -95,7 +95,7 @@ impl TraceTree {
         self.nodes(below(level), range.ok_or(TraceError::Node { level, position })?)
     }
 
-    /// Nodes of one level that lie under one node at `base`, or not below it.
+    /// Nodes of one level.
     fn nodes(&self, level: u32, range: Range<u64>) -> Result<Vec<Hash>, TraceError> {
         let missing = TraceError::Node { level, position: range.start };
         if range.end > width(self.count(), level) || range.is_empty() {
@@ -103,22 +103,25 @@ impl TraceTree {
         }
         let index = |at: u64| usize::try_from(at).unwrap_or(usize::MAX);
         if let Some(above) = level.checked_sub(self.base) {
-            let kept = self.levels.get(above as usize);
+            let kept = self.levels.get(index(above.into()));
             let found = kept.and_then(|level| level.get(index(range.start)..index(range.end)));
             return found.map(<[Hash]>::to_vec).ok_or(missing);
         }
-        let root = range.start >> (self.base - level);
+        range.map(|position| self.lower_node(level, position)).collect()
+    }
+
+    /// A node below `base`.
+    fn lower_node(&self, level: u32, position: u64) -> Result<Hash, TraceError> {
+        let count = self.count();
+        let root = position >> (self.base - level);
         let leaves = self.subtree(root)?;
         let first = root << self.base;
-        range
-            .map(|position| {
-                let below = under(self.count(), level, position, 0);
-                let below = below.ok_or(TraceError::Node { level, position })?;
-                let own = leaves.get(index(below.start - first)..index(below.end - first));
-                own.and_then(|own| fold_from(self.count(), level, position, 0, own))
-                    .ok_or(TraceError::Node { level, position })
-            })
-            .collect()
+        let found = under(count, level, position, 0).and_then(|range| {
+            let own = usize::try_from(range.start - first).ok()?..;
+            let own = leaves.get(own)?.get(..usize::try_from(range.end - range.start).ok()?)?;
+            fold_from(count, level, position, 0, own)
+        });
+        found.ok_or(TraceError::Node { level, position })
     }
 
     /// The leaves under a node at `base`.

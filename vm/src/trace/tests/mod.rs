@@ -1,6 +1,8 @@
 //! Honest traces: every step verifies, and the last leaf is the run's result.
 
+mod extremes;
 mod programs;
+mod refusals;
 
 use std::io::Cursor;
 use std::sync::{Arc, Mutex};
@@ -10,7 +12,7 @@ use crate::artefact::tests::artefact;
 use crate::artefact::{Manifest, Reader};
 use crate::hash::Hash;
 use crate::interp::{Model, output_bytes};
-use crate::merkle::Tree;
+use crate::merkle::{self, Tree};
 use crate::ops::{Cpu, Isa};
 use crate::program::Program;
 use crate::program::tests::small;
@@ -54,6 +56,13 @@ impl Case {
         let input_root = input_root(&input_bytes(ids));
         let tokens = u32::try_from(ids.len()).unwrap();
         Self { manifest, tokens, input_root, tracer, tree, constants, artefact }
+    }
+
+    /// The tracer alone.
+    fn into_tracer(self) -> Arc<Tracer> {
+        let Self { tracer, tree, .. } = self;
+        drop(tree);
+        tracer
     }
 
     pub(super) fn witness(&self, position: u64) -> Vec<u8> {
@@ -119,4 +128,56 @@ fn every_step_of_every_family_verifies_where_reductions_have_several_chunks() {
         case.assert_all_verify();
         case.assert_ends_like_the_run(&ids);
     }
+}
+
+#[test]
+fn a_range_of_leaves_is_that_of_the_whole_trace() {
+    let (program, ids) = programs::wide().remove(0);
+    let case = Case::new(&program, &ids);
+    let whole = case.tracer.leaves(0..case.tree.count()).unwrap();
+    let count = case.tree.count();
+    for (start, end) in [(0, 1), (1, 300), (count / 3, count / 2), (count - 1, count), (5, 5)] {
+        let range = case.tracer.leaves(start..end).unwrap();
+        let index = |at| usize::try_from(at).unwrap();
+        assert!(range == whole[index(start)..index(end)], "{start}..{end}");
+    }
+    assert!(case.tracer.leaves(count..count + 1).is_err());
+    let one = Case::of(case.artefact.clone(), &ids, Isa::Scalar, 1);
+    assert!(one.tracer.leaves(0..count).unwrap() == whole, "another engine");
+}
+
+#[test]
+fn a_tree_that_keeps_little_gives_the_nodes_of_one_that_keeps_all() {
+    let (program, ids) = programs::wide().remove(0);
+    let case = Case::new(&program, &ids);
+    let whole = Tree::new(case.tracer.leaves(0..case.tree.count()).unwrap());
+    assert_eq!(case.tree.root(), whole.root());
+    for kept_max in [1 << 20, 100, 1] {
+        let tree = TraceTree::keeping(Arc::clone(&case.tracer), kept_max).unwrap();
+        assert_eq!(tree.root(), whole.root(), "{kept_max}");
+        for level in 0..=merkle::height(tree.count()) {
+            let width = merkle::width(tree.count(), level);
+            for position in [0, width / 2, width - 1] {
+                assert_eq!(tree.node(level, position).ok(), whole.node(level, position));
+                let opened = tree.open(level, position).unwrap();
+                let fold = merkle::fold(tree.count(), level, position, &opened);
+                assert_eq!(fold, whole.node(level, position));
+            }
+            assert!(tree.node(level, width).is_err() && tree.open(level, width).is_err());
+        }
+        assert!(tree.node(merkle::height(tree.count()) + 1, 0).is_err());
+    }
+}
+
+#[test]
+fn a_leaf_is_named_for_people() {
+    let case = Case::new(&small(), &[1, 2]);
+    let layout = case.tracer.layout();
+    let places: Vec<String> =
+        (0..case.tree.count()).map(|leaf| layout.place(leaf).unwrap().to_string()).collect();
+    assert_eq!(places[0], "operator 0 (EMBED), ROW, token 0, piece 0");
+    assert!(places.contains(&"operator 6 (LINEAR16), PRODUCT, band 0, tile 0, block 0".into()));
+    assert!(places.contains(&"operator 7 (ATTENTION), SCALE, head 1".into()));
+    assert_eq!(places.last().unwrap(), "the result");
+    assert!(layout.place(case.tree.count()).is_none());
 }

@@ -1,5 +1,9 @@
 //! Programs whose traces have every family, and several leaves of each.
 
+use std::io::Cursor;
+
+use crate::artefact::{Manifest, Reader};
+use crate::merkle::Builder;
 use crate::program::{Activations, FORMAT, Index, Input, Map, Op, Program, Tensor};
 
 pub(super) fn vector(cols: u32) -> Tensor {
@@ -73,6 +77,24 @@ fn linear(
     (program, (0..tokens).map(|i| (5 * i + 1) % 7).collect())
 }
 
+/// A mean of sums: where numbers are too large, any of its operators faults.
+pub(super) fn pooling() -> (Program, Vec<u32>) {
+    let program = Program {
+        format: FORMAT,
+        input: Input::TokenIds { vocabulary: 1, tokens_max: 2 },
+        tensors: vec![vector(30), vector(30)],
+        ops: vec![
+            Op::Embed { table: 0, index: Index::Tokens },
+            Op::Embed { table: 1, index: Index::Row(0) },
+            Op::Add { a: 0, b: 1 },
+            Op::PoolMean { x: 2 },
+            Op::L2Norm { x: 3 },
+        ],
+        output: 4,
+    };
+    (program, vec![0, 0])
+}
+
 /// Several bands, tiles, blocks and chunks of everything; heads within tiles and across them.
 pub(super) fn wide() -> Vec<(Program, Vec<u32>)> {
     vec![
@@ -85,4 +107,28 @@ pub(super) fn wide() -> Vec<(Program, Vec<u32>)> {
         linear(17, (515, 64), (true, false), Activations::Bits16),
         linear(1, (1, 1), (false, false), Activations::Bits8),
     ]
+}
+
+/// An artefact with other numbers in some leaves: leaf, number of the 4 bytes within it (the last ones
+/// where there are fewer), and their bits.
+pub(super) fn patched(artefact: &[u8], edits: &[(u64, usize, u32)]) -> Vec<u8> {
+    let mut bytes = artefact.to_vec();
+    let reader = Reader::new(Cursor::new(artefact)).unwrap();
+    let manifest = reader.manifest();
+    let first = 16 + manifest.encode().len();
+    let (mut builder, mut at) = (Builder::new(), first);
+    for index in 0..manifest.leaf_count() {
+        let end = at + manifest.leaf_len(index).unwrap();
+        for (_, value, bits) in edits.iter().filter(|(leaf, ..)| *leaf == index) {
+            let start = (at + 4 * value).min(end - 4);
+            bytes[start..start + 4].copy_from_slice(&bits.to_le_bytes());
+        }
+        builder.push(&bytes[at..end]);
+        at = end;
+    }
+    let program = manifest.verified().program();
+    let changed =
+        Manifest::new(program, manifest.description().clone(), builder.finish().0).unwrap();
+    bytes[16..first].copy_from_slice(changed.encode());
+    bytes
 }
