@@ -41,7 +41,8 @@ pub struct Settled {
     pub posting_charge: u64,
     /// Who posted it.
     pub poster: Vec<u8>,
-    /// The operators that revealed the answer that stands, in order of joining.
+    /// The operators that revealed the answer that stands, in order of joining, and whoever brought it
+    /// into a trial.
     pub right: Vec<Vec<u8>>,
 }
 
@@ -56,7 +57,10 @@ impl From<&Job> for Settled {
             deposit: job.deposit,
             posting_charge: job.posting_charge,
             poster: job.poster.clone(),
-            right: right.map(|member| member.validator.clone()).collect(),
+            right: right
+                .map(|member| member.validator.clone())
+                .chain(job.earners.iter().map(|earner| earner.account.clone()))
+                .collect(),
         }
     }
 }

@@ -8,9 +8,10 @@ pub mod amounts;
 pub mod archive;
 pub mod books;
 pub mod comet;
-pub mod commit;
+pub mod light;
 pub mod play;
 pub mod receipt;
+pub mod recompute;
 pub mod replay;
 pub mod report;
 #[cfg(any(test, feature = "sample"))]

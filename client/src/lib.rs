@@ -23,6 +23,7 @@ pub mod model;
 pub mod npy;
 pub mod proof;
 pub mod query;
+pub mod receipt;
 pub mod render;
 pub mod rpc;
 pub mod text;

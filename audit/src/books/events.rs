@@ -2,6 +2,7 @@
 
 use lockstep_chain::address::{Address, parse_account, parse_operator};
 use lockstep_chain::block::Event;
+use lockstep_chain::limits::YEAR_MS;
 use lockstep_proto::lockstep::job::v1::{JobState, PayoutKind};
 use lockstep_proto::lockstep::staking::v1::Offence;
 
@@ -23,6 +24,10 @@ fn number(event: &Event, name: &str) -> Compared<u64> {
     get(event, name, |text| text.parse().ok())
 }
 
+fn account(event: &Event, name: &str) -> Compared<Address> {
+    get(event, name, |text| parse_account(text).ok())
+}
+
 fn operator(event: &Event, name: &str) -> Compared<Address> {
     get(event, name, |text| parse_operator(text).ok())
 }
@@ -39,6 +44,10 @@ impl Books {
             "unbonding_matured" => self.matured(event),
             "slash_recorded" => self.slash_recorded(event),
             "slash_executed" => self.slash_executed(event),
+            "verdict_cancelled" => self.verdict_cancelled(event),
+            "bond_posted" => self.bond_posted(event),
+            "bond_returned" => self.bond_returned(event),
+            "bond_forfeited" => self.bond_forfeited(event),
             _ => Ok(()),
         }
     }
@@ -95,7 +104,7 @@ impl Books {
 
     fn matured(&mut self, event: &Event) -> Compared {
         let id = number(event, "unbonding")?;
-        let delegator = get(event, "delegator", |text| parse_account(text).ok())?;
+        let delegator = account(event, "delegator")?;
         let Some(entry) = self.unbondings.remove(&id) else {
             return Err(
                 Difference::new(format!("unbonding {id}"), "one that was begun", "none").into()
@@ -117,33 +126,63 @@ impl Books {
         let id = number(event, "slash")?;
         let operator = operator(event, "validator")?;
         let offence = get(event, "offence", Offence::from_str_name)?;
-        let wrong_result = offence == Offence::WrongResult;
-        let again = self.slashes.values().any(|it| it.wrong_result && it.operator == operator);
-        let params = &self.params;
-        let must = match offence {
-            Offence::WrongResult if again => 10_000,
-            Offence::WrongResult => params.slash_wrong_bps,
-            Offence::NoReveal => params.slash_no_reveal_bps,
-            Offence::Equivocation => params.slash_equivocation_bps,
-            Offence::NoShow | Offence::Conceded | Offence::Unspecified => params.slash_no_show_bps,
-        };
+        let must = self.fraction(&operator, offence);
         let found = number(event, "fraction_bps")?;
         equal(&format!("basis points of slash {id}"), must.into(), found)?;
         let slash = Slash {
             operator,
-            wrong_result,
+            offence,
             infraction_height: number(event, "infraction_height")?,
             fraction_bps: must,
+            least: number(event, "least")?,
+            cancelled: false,
+            time_ms: self.time_ms,
             amount: None,
         };
         self.slashes.insert(id, slash);
         Ok(())
     }
 
-    /// Takes the fraction from the bonded stake and from everything unbonded since the infraction.
+    /// What an offence costs, by what the validator has done before.
+    fn fraction(&self, operator: &Address, offence: Offence) -> u32 {
+        let params = &self.params;
+        let before = |since_ms: u64| {
+            let own = self.slashes.values().filter(|it| it.operator == *operator);
+            own.filter(|it| it.offence == offence && !it.cancelled && it.time_ms > since_ms).count()
+        };
+        match offence {
+            Offence::WrongResult
+                if self.slashes.values().any(|it| {
+                    it.operator == *operator && it.offence == offence && !it.cancelled
+                }) =>
+            {
+                10_000
+            }
+            Offence::WrongResult => params.slash_wrong_bps,
+            Offence::NoReveal => params.slash_no_reveal_bps,
+            Offence::Equivocation => params.slash_equivocation_bps,
+            Offence::NoShow | Offence::Unspecified => params.slash_no_show_bps,
+            Offence::Conceded => match before(self.time_ms.saturating_sub(YEAR_MS)) {
+                0 => params.slash_concede_bps,
+                1 => params.slash_concede_again_bps,
+                _ => params.slash_concede_often_bps,
+            },
+        }
+    }
+
+    fn verdict_cancelled(&mut self, event: &Event) -> Compared {
+        let id = number(event, "slash")?;
+        let pending = self.slashes.get_mut(&id).filter(|it| it.amount.is_none() && !it.cancelled);
+        let missing = || Difference::new(format!("slash {id}"), "one that waits", "none");
+        pending.ok_or_else(missing)?.cancelled = true;
+        Ok(())
+    }
+
+    /// Takes the fraction from the bonded stake and from everything unbonded since the infraction, or
+    /// the least that the verdict names. Winners of a trial get a part, the rest burns.
     fn slash_executed(&mut self, event: &Event) -> Compared {
         let id = number(event, "slash")?;
-        let pending = self.slashes.get_mut(&id).filter(|slash| slash.amount.is_none());
+        let pending = self.slashes.get_mut(&id).filter(|it| it.amount.is_none() && !it.cancelled);
         let Some(slash) = pending else {
             return Err(Difference::new(format!("slash {id}"), "one that waits", "none").into());
         };
@@ -152,15 +191,80 @@ impl Books {
         });
         let pots = liable.map(|(id, _)| Pot::Unbonding(*id));
         let pots: Vec<Pot> = std::iter::once(Pot::Bonded(slash.operator)).chain(pots).collect();
-        let mut taken = 0_u64;
+        let part = |held: u64| share(held, slash.fraction_bps.into(), 10_000);
+        let fraction =
+            pots.iter().map(|pot| part(self.ledger.of(pot))).fold(0, u64::saturating_add);
+        let mut short = slash.least.saturating_sub(fraction);
+        let mut parts = Vec::new();
         for pot in pots {
-            let amount = share(self.ledger.of(&pot), slash.fraction_bps.into(), 10_000);
-            self.ledger.transfer(pot, Pot::Burned, amount)?;
-            taken = taken.saturating_add(amount);
+            let held = self.ledger.of(&pot);
+            let more = short.min(held.saturating_sub(part(held)));
+            short = short.saturating_sub(more);
+            parts.push((pot, part(held).saturating_add(more)));
         }
+        let taken = parts.iter().map(|(_, amount)| *amount).fold(0, u64::saturating_add);
         slash.amount = Some(taken);
-        equal(&format!("what slash {id} took"), taken, number(event, "amount")?)
+        equal(&format!("what slash {id} took"), taken, number(event, "amount")?)?;
+        self.distribute(parts, &rewards(event)?)
     }
+
+    fn bond_posted(&mut self, event: &Event) -> Compared {
+        let (job, amount) = (number(event, "job")?, number(event, "amount")?);
+        equal(&format!("a bond for job {job}"), self.params.trial_bond, amount)?;
+        let account = account(event, "account")?;
+        self.ledger.transfer(Pot::Account(account), Pot::Bonds(job), amount)
+    }
+
+    fn bond_returned(&mut self, event: &Event) -> Compared {
+        let (job, amount) = (number(event, "job")?, number(event, "amount")?);
+        let account = account(event, "account")?;
+        self.ledger.transfer(Pot::Bonds(job), Pot::Account(account), amount)
+    }
+
+    fn bond_forfeited(&mut self, event: &Event) -> Compared {
+        let (job, amount) = (number(event, "job")?, number(event, "amount")?);
+        self.distribute(vec![(Pot::Bonds(job), amount)], &rewards(event)?)
+    }
+
+    /// Pays rewards out of what was taken, from the first pot on, and burns the rest.
+    fn distribute(&mut self, taken: Vec<(Pot, u64)>, rewards: &[(Address, u64)]) -> Compared {
+        let mut rewards = rewards.iter().copied();
+        let mut owed = rewards.next();
+        for (pot, mut left) in taken {
+            while let Some((account, amount)) = owed {
+                let now = amount.min(left);
+                self.ledger.transfer(pot, Pot::Account(account), now)?;
+                left = left.saturating_sub(now);
+                owed = match amount.saturating_sub(now) {
+                    0 => rewards.next(),
+                    more => Some((account, more)),
+                };
+                if left == 0 {
+                    break;
+                }
+            }
+            self.ledger.transfer(pot, Pot::Burned, left)?;
+        }
+        match owed {
+            Some((_, amount)) if amount > 0 => {
+                Err(Difference::new("rewards", "at most what was taken", amount).into())
+            }
+            _ => Ok(()),
+        }
+    }
+}
+
+/// Who is paid from a penalty.
+fn rewards(event: &Event) -> Compared<Vec<(Address, u64)>> {
+    let values = |name: &'static str| {
+        event.attributes.iter().filter(move |(key, _)| key == name).map(|(_, value)| value)
+    };
+    let wrong = || Box::new(Difference::new("a reward", "account and amount", "something else"));
+    let pair = |(account, amount): (&String, &String)| {
+        let account = parse_account(account).map_err(|_| wrong())?;
+        Ok((account, amount.parse().map_err(|_| wrong())?))
+    };
+    values("rewarded").zip(values("reward")).map(pair).collect()
 }
 
 fn equal(what: &str, must: u64, found: u64) -> Compared {

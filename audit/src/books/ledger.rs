@@ -19,6 +19,8 @@ pub enum Pot {
     Unbonding(u64),
     /// Held for a job, by number.
     Escrow(u64),
+    /// Bonds in the trial of a job, by number.
+    Bonds(u64),
     /// Destroyed.
     Burned,
 }
@@ -30,6 +32,7 @@ impl fmt::Display for Pot {
             Self::Bonded(it) => write!(f, "the stake of {}", address::operator(it)),
             Self::Unbonding(id) => write!(f, "unbonding {id}"),
             Self::Escrow(job) => write!(f, "the escrow of job {job}"),
+            Self::Bonds(job) => write!(f, "the bonds in the trial of job {job}"),
             Self::Burned => f.write_str("what was burned"),
         }
     }

@@ -10,19 +10,23 @@ mod ledger;
 mod messages;
 mod models;
 pub mod statement;
+#[cfg(test)]
+mod tests;
 
 use std::collections::BTreeMap;
 
 use lockstep_chain::address::{Address, parse_account, parse_operator};
-use lockstep_chain::block::Outcome;
+use lockstep_chain::block::{Block, Outcome};
 use lockstep_chain::envelope::tx_hash;
 use lockstep_chain::genesis::Genesis;
 use lockstep_proto::lockstep::chain::v1::Params;
 use lockstep_proto::lockstep::job::v1::PayoutKind;
+use lockstep_proto::lockstep::staking::v1::Offence;
 
 pub use ledger::{Ledger, Pot};
 
 use crate::Compared;
+use crate::replay::{Executed, Observer};
 
 /// The books, after some block.
 #[derive(Debug, Clone)]
@@ -30,6 +34,7 @@ pub struct Books {
     params: Params,
     treasury: Address,
     height: u64,
+    time_ms: u64,
     ledger: Ledger,
     models: models::Models,
     jobs: BTreeMap<u64, Job>,
@@ -66,9 +71,13 @@ struct Unbonding {
 #[derive(Debug, Clone, Copy)]
 struct Slash {
     operator: Address,
-    wrong_result: bool,
+    offence: Offence,
     infraction_height: u64,
     fraction_bps: u32,
+    least: u64,
+    cancelled: bool,
+    /// Block time, in Unix milliseconds.
+    time_ms: u64,
     /// What was taken; none before its execution.
     amount: Option<u64>,
 }
@@ -96,6 +105,7 @@ impl Books {
             params: genesis.params.clone(),
             treasury: treasury.map_err(|_| wrong("treasury"))?,
             height: 0,
+            time_ms: 0,
             ledger: Ledger::default(),
             models: models::Models::default(),
             jobs: BTreeMap::new(),
@@ -123,8 +133,10 @@ impl Books {
     ///
     /// # Errors
     /// The first entry that these rules do not give.
-    pub fn block(&mut self, height: u64, txs: &[Vec<u8>], outcome: &Outcome) -> Compared {
+    pub fn block(&mut self, block: &Block<'_>, outcome: &Outcome) -> Compared {
+        let (height, txs) = (block.header.height, block.txs);
         self.height = height;
+        self.time_ms = self.time_ms.max(block.header.time_ms);
         for (index, (bytes, result)) in txs.iter().zip(&outcome.txs).enumerate() {
             // Refused before its fee was taken: nothing moved. So for the extended commit.
             if result.gas_wanted == 0 {
@@ -149,5 +161,11 @@ impl Books {
     #[must_use]
     pub const fn ledger(&self) -> &Ledger {
         &self.ledger
+    }
+}
+
+impl Observer for Books {
+    fn block(&mut self, executed: &Executed<'_>) -> crate::Result<()> {
+        Ok(Self::block(self, executed.block, executed.outcome)?)
     }
 }

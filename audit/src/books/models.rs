@@ -113,3 +113,65 @@ impl Models {
         self.versions.get(usize::try_from(id.checked_sub(1)?).ok()?)
     }
 }
+
+#[cfg(test)]
+pub(super) mod tests {
+    use lockstep_chain::model::artefact::example;
+    use lockstep_proto::lockstep::model::v1::Parent;
+
+    use super::*;
+
+    fn model(name: &str, parents: &[(&str, u32)]) -> MsgRegisterModel {
+        let parent = |(model, share_bps): &(&str, u32)| Parent {
+            model: (*model).into(),
+            share_bps: *share_bps,
+        };
+        MsgRegisterModel {
+            name: name.into(),
+            price: 7,
+            parents: parents.iter().map(parent).collect(),
+            ..MsgRegisterModel::default()
+        }
+    }
+
+    fn publish(model: &str) -> MsgPublishVersion {
+        let model = model.into();
+        MsgPublishVersion { model, manifest: example(), ..MsgPublishVersion::default() }
+    }
+
+    /// One model with one version.
+    pub(in super::super) fn with_one_version(owner: &Address) -> Models {
+        let mut models = Models::default();
+        models.register(owner, &model("one", &[])).unwrap();
+        models.publish(&publish("one")).unwrap();
+        models
+    }
+
+    #[test]
+    fn names_stand_for_what_transactions_made_of_them() {
+        let mut models = with_one_version(&[1; 20]);
+        models.publish(&publish("one")).unwrap();
+        let alias = MsgSetAlias { model: "one".into(), number: 1, ..MsgSetAlias::default() };
+        models.set_alias(&MsgSetAlias { alias: "stable".into(), ..alias }).unwrap();
+        let ids = ["one", "one:latest", "one:1", "one:stable"]
+            .map(|name| models.resolve(name).map(|(id, _)| id));
+        assert_eq!(ids, [Some(2), Some(2), Some(1), Some(1)]);
+        assert!(
+            ["two", "one:3", "one:0", "one:beta"].iter().all(|it| models.resolve(it).is_none())
+        );
+    }
+
+    #[test]
+    fn a_child_pays_its_parents_their_shares_and_weights_add_up() {
+        let mut models = with_one_version(&[1; 20]);
+        models.register(&[2; 20], &model("two", &[("one", 3_333)])).unwrap();
+        models.register(&[3; 20], &model("three", &[("two", 5_000), ("one", 1)])).unwrap();
+        models.publish(&publish("three")).unwrap();
+        let (_, version) = models.resolve("three").unwrap();
+        let weights: Vec<_> = version.recipients.iter().map(|r| (r.account[0], r.weight)).collect();
+        assert_eq!(weights, [(1, 166_750_000), (2, 333_350_000), (3, 499_900_000)]);
+        // The example multiplies nothing.
+        assert_eq!(version.fee(4, 1_000_000), 7);
+        assert!(models.register(&[4; 20], &model("four", &[("none", 1)])).is_none());
+    }
+}

@@ -5,7 +5,9 @@ use std::collections::BTreeMap;
 use lockstep_chain::address::{self, Address};
 use lockstep_chain::error::Fault;
 use lockstep_chain::state::StateRead;
-use lockstep_chain::state::tables::{ACCOUNTS, JOBS, SLASHES, TOTALS, UNBONDINGS, VALIDATORS};
+use lockstep_chain::state::tables::{
+    ACCOUNTS, JOBS, SLASHES, TOTALS, TRIALS, UNBONDINGS, VALIDATORS,
+};
 use lockstep_proto::lockstep::job::v1::PayoutKind;
 use serde::Serialize;
 
@@ -25,6 +27,19 @@ pub enum Kind {
     Royalties,
     /// What is bonded, on its way back, and was taken.
     Stake,
+}
+
+impl Kind {
+    /// As the command line names it.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Supply => "supply",
+            Self::Escrow => "escrow",
+            Self::Royalties => "royalties",
+            Self::Stake => "stake",
+        }
+    }
 }
 
 /// What is compared, in the order of a table.
@@ -132,6 +147,12 @@ impl Books {
         let unbonding = sum(unbondings.iter().map(|(_, entry)| entry.amount));
         all.add("  unbonding", of(|pot| matches!(pot, Pot::Unbonding(_))), unbonding);
         all.add("  held for jobs", of(|pot| matches!(pot, Pot::Escrow(_))), held);
+        let mut bonds = 0;
+        for (_, trial) in TRIALS.scan(state, &(), usize::MAX)? {
+            bonds += sum(trial.challenges.iter().map(|challenge| challenge.bond));
+            bonds += sum(trial.supporters.iter().map(|supporter| supporter.bond));
+        }
+        all.add("  bonds in trials", of(|pot| matches!(pot, Pot::Bonds(_))), bonds);
         let mut balances: BTreeMap<Address, u64> =
             accounts.into_iter().map(|(address, account)| (address, account.balance)).collect();
         for (pot, amount) in self.ledger.pots() {

@@ -8,37 +8,14 @@ use lockstep_vm::result::{input_root, result_root};
 
 use super::{BYTES_MAX, FORMAT, Receipt};
 use crate::amounts::{Settled, is_terminal, payouts};
-use crate::commit::{self, Signed};
+use crate::light::{Anchor, Signed};
 use crate::report::Difference;
 use crate::{Result, Stop};
-
-/// What makes the validators of a header those of the network. Signatures alone do not: anyone can
-/// make keys and sign with them.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct Anchor {
-    /// The network, where it is known.
-    pub chain_id: Option<String>,
-    /// Hashes of validator sets that are trusted: that of the genesis file, or one that an audit or
-    /// a validator told.
-    pub validators: Vec<tendermint::Hash>,
-    /// Hashes of headers that are trusted.
-    pub headers: Vec<tendermint::Hash>,
-}
-
-impl Anchor {
-    /// Whether it reaches this header.
-    #[must_use]
-    pub fn holds(&self, header: &tendermint::block::Header) -> bool {
-        self.validators.contains(&header.validators_hash) || self.headers.contains(&header.hash())
-    }
-}
 
 /// What a receipt that was checked says.
 #[derive(Debug, Clone)]
 pub struct Checked {
     /// The header that everything is proved under.
-    pub header: tendermint::block::Header,
-    /// The power that signed it.
     pub signed: Signed,
     /// Its validators are those of the network.
     pub anchored: bool,
@@ -56,26 +33,17 @@ pub struct Checked {
 /// [`Stop::Difference`] with the first thing that is wrong.
 pub fn check(bytes: &[u8], anchor: &Anchor) -> Result<Checked> {
     let receipt = decode(bytes)?;
-    let header = receipt.signed_header.header();
-    if let Some(chain_id) = &anchor.chain_id
-        && chain_id != header.chain_id.as_str()
-    {
-        let found = header.chain_id.as_str();
-        return Err(Difference::new("the network", chain_id.as_str(), found).into());
-    }
-    let validators = receipt.validator_set().ok_or_else(|| {
-        Difference::new("validators", "ed25519 keys and powers", "something else")
-    })?;
-    let signed = commit::verify(header, receipt.signed_header.commit(), &validators)?;
-    proved(&receipt)?;
+    let signed = receipt.block.verify()?;
+    anchor.same_network(&signed)?;
+    proved(&receipt, &signed)?;
     let wrong = |what: &str| Difference::new(what, "a message of the state", "something else");
     let job: Job = receipt.value(0).ok_or_else(|| wrong("job"))?;
     let version: Version = receipt.value(1).ok_or_else(|| wrong("version"))?;
     let params: Params = receipt.value(2).ok_or_else(|| wrong("params"))?;
     result(&job, &version)?;
     amounts(&job, &version, &params)?;
-    let anchored = anchor.holds(header);
-    Ok(Checked { header: header.clone(), signed, anchored, job, version, params })
+    let anchored = anchor.holds(&signed);
+    Ok(Checked { signed, anchored, job, version, params })
 }
 
 fn decode(bytes: &[u8]) -> Result<Receipt> {
@@ -99,12 +67,7 @@ fn decode(bytes: &[u8]) -> Result<Receipt> {
 }
 
 /// Checks the proofs of job, version and parameters.
-fn proved(receipt: &Receipt) -> Result<()> {
-    let header = receipt.signed_header.header();
-    let root =
-        header.app_hash.as_bytes().try_into().map_err(|_| {
-            Difference::new("app hash", "32 bytes", header.app_hash.as_bytes().len())
-        })?;
+fn proved(receipt: &Receipt, signed: &Signed) -> Result<()> {
     let job = receipt.value::<Job>(0).unwrap_or_default();
     if job.id != receipt.job {
         return Err(Difference::new("the job's number", receipt.job, job.id).into());
@@ -117,16 +80,18 @@ fn proved(receipt: &Receipt) -> Result<()> {
     for ((name, key), proved) in ["job", "version", "params"].iter().zip(keys).zip(&receipt.state) {
         let differs = |must: String, is: String| {
             let mut found = Difference::new(format!("the proof of {name}"), must, is);
-            found.height = Some(header.height.value());
+            found.height = Some(signed.height);
             found.key = Some((*name).to_owned());
             Stop::from(found)
         };
         if proved.key != key {
             return Err(differs(hex::encode(key), hex::encode(&proved.key)));
         }
-        verify_ics23(&proved.proof, &root, &key, Some(&proved.value)).map_err(|cause| {
-            differs(format!("one under {}", header.app_hash), cause.to_string())
-        })?;
+        verify_ics23(&proved.proof, &signed.app_hash, &key, Some(&proved.value)).map_err(
+            |cause| {
+                differs(format!("one under {}", hex::encode(signed.app_hash)), cause.to_string())
+            },
+        )?;
     }
     Ok(())
 }

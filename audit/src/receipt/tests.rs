@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 
 use ed25519_consensus::SigningKey;
+use lockstep_chain::block::ValidatorUpdate;
 use lockstep_chain::genesis::default_params;
 use lockstep_chain::tree::{Blake3Rule, LeafWrite, Sequential, Tree};
 use lockstep_proto::lockstep::chain::v1::Params;
@@ -11,12 +12,17 @@ use lockstep_proto::lockstep::model::v1::{Recipient, Version};
 use lockstep_vm::result::{input_root, result_root};
 use prost::Message as _;
 use serde_json::json;
-use tendermint::block::{CommitSig, Header};
-use tendermint::{Hash, Signature, Time, block};
+use tendermint_proto::google::protobuf::Timestamp;
+use tendermint_proto::v0_38::types::{
+    BlockId, BlockIdFlag, Commit, CommitSig, Header, PartSetHeader, SignedHeader,
+};
+use tendermint_proto::v0_38::version::Consensus;
 
 use super::*;
+use crate::Stop;
 use crate::amounts::Settled;
-use crate::{Stop, commit};
+use crate::comet::{self, Hash};
+use crate::light::{Anchor, LightBlock, Validator};
 
 const POSTER: [u8; 20] = [1; 20];
 
@@ -73,70 +79,81 @@ fn keys_of(powers: &[u64]) -> Vec<(SigningKey, u64)> {
     (0..).zip(powers).map(key).collect()
 }
 
-fn set(keys: &[(SigningKey, u64)]) -> validator::Set {
-    let info = |(key, power): &(SigningKey, u64)| {
-        let key = PublicKey::from_raw_ed25519(key.verification_key().as_bytes()).unwrap();
-        validator::Info::new(key, vote::Power::try_from(*power).unwrap())
+/// In CometBFT's order where powers fall.
+fn set(keys: &[(SigningKey, u64)]) -> Vec<Validator> {
+    let of = |(key, power): &(SigningKey, u64)| Validator {
+        public_key: key.verification_key().to_bytes(),
+        power: *power,
     };
-    validator::Set::without_proposer(keys.iter().map(info).collect())
+    let mut set: Vec<_> = keys.iter().map(of).collect();
+    set.sort_by_key(|it| {
+        let address = lockstep_chain::address::from_consensus_key(&it.public_key);
+        (std::cmp::Reverse(it.power), address)
+    });
+    set
 }
 
-fn header(app_hash: &[u8; 32], validators: &validator::Set) -> Header {
-    let hash = |byte: u8| Hash::Sha256([byte; 32]);
-    let part_set_header = block::parts::Header::new(1, hash(2)).unwrap();
+fn hash_of(set: &[Validator]) -> Hash {
+    let update = |it: &Validator| ValidatorUpdate { key: it.public_key, power: it.power };
+    let updates: Vec<_> = set.iter().map(update).collect();
+    comet::ValidatorSet::default().updated(&updates).unwrap().hash()
+}
+
+fn id(hash: Vec<u8>) -> BlockId {
+    BlockId { hash, part_set_header: Some(PartSetHeader { total: 1, hash: vec![2; 32] }) }
+}
+
+const TIME: Timestamp = Timestamp { seconds: 1_763_700_000, nanos: 123_000_000 };
+
+fn header(app_hash: &[u8; 32], validators: &[Validator]) -> Header {
     Header {
-        version: block::header::Version { block: 11, app: 1 },
-        chain_id: "lockstep-devnet".parse().unwrap(),
-        height: 31_u32.into(),
-        time: Time::from_unix_timestamp(1_763_700_000, 123_000_000).unwrap(),
-        last_block_id: Some(block::Id { hash: hash(1), part_set_header }),
-        last_commit_hash: Some(hash(3)),
-        data_hash: Some(hash(4)),
-        validators_hash: validators.hash(),
-        next_validators_hash: validators.hash(),
-        consensus_hash: hash(5),
-        app_hash: app_hash.to_vec().try_into().unwrap(),
-        last_results_hash: Some(hash(6)),
-        evidence_hash: Some(hash(7)),
-        proposer_address: validators.validators()[0].address,
+        version: Some(Consensus { block: 11, app: 1 }),
+        chain_id: "lockstep-devnet".into(),
+        height: 31,
+        time: Some(TIME),
+        last_block_id: Some(id(vec![1; 32])),
+        last_commit_hash: vec![3; 32],
+        data_hash: vec![4; 32],
+        validators_hash: hash_of(validators).to_vec(),
+        next_validators_hash: hash_of(validators).to_vec(),
+        consensus_hash: vec![5; 32],
+        app_hash: app_hash.to_vec(),
+        last_results_hash: vec![6; 32],
+        evidence_hash: vec![7; 32],
+        proposer_address: vec![8; 20],
     }
 }
 
-/// The header signed by those whose place `votes` says `Some(for the block?)`.
-fn sign(header: Header, keys: &[(SigningKey, u64)], votes: &[Option<bool>]) -> SignedHeader {
-    let set = set(keys);
-    let hash = header.hash();
-    let part_set_header = block::parts::Header::new(1, Hash::Sha256([9; 32])).unwrap();
-    let mut commit = block::Commit {
-        height: header.height,
-        round: 1_u16.into(),
-        block_id: block::Id { hash, part_set_header },
-        signatures: Vec::new(),
-    };
-    for (validator, vote) in set.validators().iter().zip(votes) {
-        let validator_address = validator.address;
-        let timestamp = header.time;
-        let cast = |for_block| {
-            let signs = commit::sign_bytes(&header, &commit, timestamp, for_block);
-            let of = |(key, _): &&(SigningKey, u64)| {
-                key.verification_key().as_bytes() == validator.pub_key.to_bytes().as_slice()
+/// The header with the votes that each validator in order cast, if any: for the block?
+fn sign(header: Header, keys: &[(SigningKey, u64)], votes: &[Option<bool>]) -> LightBlock {
+    let validators = set(keys);
+    let block_id = Some(id(comet::header_hash(&header).to_vec()));
+    let mut commit = Commit { height: header.height, round: 1, block_id, signatures: Vec::new() };
+    for (validator, vote) in validators.iter().zip(votes) {
+        let mut cast = CommitSig::default();
+        if let Some(for_block) = vote {
+            let flag = if *for_block { BlockIdFlag::Commit } else { BlockIdFlag::Nil };
+            let address = lockstep_chain::address::from_consensus_key(&validator.public_key);
+            cast = CommitSig {
+                block_id_flag: flag.into(),
+                validator_address: address.to_vec(),
+                timestamp: Some(TIME),
+                signature: Vec::new(),
             };
-            let (key, _) = keys.iter().find(of).unwrap();
-            Signature::new(key.sign(&signs).to_bytes()).unwrap()
-        };
-        commit.signatures.push(match vote {
-            None => CommitSig::BlockIdFlagAbsent,
-            Some(true) => {
-                let signature = cast(true);
-                CommitSig::BlockIdFlagCommit { validator_address, timestamp, signature }
-            }
-            Some(false) => {
-                let signature = cast(false);
-                CommitSig::BlockIdFlagNil { validator_address, timestamp, signature }
-            }
-        });
+            let own = |(key, _): &&(SigningKey, u64)| {
+                key.verification_key().to_bytes() == validator.public_key
+            };
+            let (key, _) = keys.iter().find(own).unwrap();
+            let message = comet::sign_bytes(&header.chain_id, &commit, &cast);
+            cast.signature = key.sign(&message).to_bytes().to_vec();
+        } else {
+            cast.block_id_flag = BlockIdFlag::Absent.into();
+            cast.timestamp = Some(Timestamp { seconds: -62_135_596_800, nanos: 0 });
+        }
+        commit.signatures.push(cast);
     }
-    SignedHeader::new(header, commit).unwrap()
+    let signed_header = SignedHeader { header: Some(header), commit: Some(commit) };
+    LightBlock { signed_header, validators }
 }
 
 /// The tree of a state with these values among others, and their proofs.
@@ -167,13 +184,12 @@ fn receipt_of(job: &Job, version: &Version) -> Receipt {
     ]);
     let (root, state) = proved(&values.collect::<Vec<_>>());
     let keys = keys_of(&[40, 30, 20, 10]);
-    let signed =
-        sign(header(&root, &set(&keys)), &keys, &[Some(true), Some(true), None, Some(false)]);
-    Receipt::new(job.id, signed, &set(&keys), state).unwrap()
+    let votes = [Some(true), Some(true), None, Some(false)];
+    Receipt::new(job.id, sign(header(&root, &set(&keys)), &keys, &votes), state)
 }
 
 fn anchor() -> Anchor {
-    Anchor { validators: vec![set(&keys_of(&[40, 30, 20, 10])).hash()], ..Anchor::default() }
+    Anchor { validators: vec![hash_of(&set(&keys_of(&[40, 30, 20, 10])))], ..Anchor::default() }
 }
 
 fn refused(receipt: &Receipt) -> String {
@@ -219,9 +235,9 @@ fn every_byte_of_a_receipt_counts() {
 fn signatures_of_strangers_are_right_and_not_those_of_the_network() {
     let bytes = receipt_of(&job(), &version()).encode();
     assert!(!check(bytes.as_bytes(), &Anchor::default()).unwrap().anchored);
-    let other = Anchor { validators: vec![Hash::Sha256([1; 32])], ..Anchor::default() };
+    let other = Anchor { validators: vec![[1; 32]], ..Anchor::default() };
     assert!(!check(bytes.as_bytes(), &other).unwrap().anchored);
-    let header = receipt_of(&job(), &version()).signed_header.header().hash();
+    let header = receipt_of(&job(), &version()).block.verify().unwrap().hash;
     let by_header = Anchor { headers: vec![header], ..Anchor::default() };
     assert!(check(bytes.as_bytes(), &by_header).unwrap().anchored);
     let elsewhere = Anchor { chain_id: Some("other".into()), ..anchor() };
@@ -237,8 +253,7 @@ fn two_thirds_of_the_power_are_too_few_and_votes_for_nothing_do_not_count() {
         ([Some(true), Some(true), Some(false)], false),
         ([Some(true), Some(true), Some(true)], true),
     ] {
-        let signed = sign(header(&[1; 32], &set(&keys)), &keys, &votes);
-        let end = commit::verify(signed.header(), signed.commit(), &set(&keys));
+        let end = sign(header(&[1; 32], &set(&keys)), &keys, &votes).verify();
         assert_eq!(end.is_ok(), enough, "{votes:?}: {end:?}");
     }
 }
@@ -246,23 +261,37 @@ fn two_thirds_of_the_power_are_too_few_and_votes_for_nothing_do_not_count() {
 #[test]
 fn a_commit_is_for_its_header_by_its_validators_at_their_places() {
     let keys = keys_of(&[4, 3, 2, 1]);
-    let signed = sign(header(&[1; 32], &set(&keys)), &keys, &[Some(true); 4]);
-    let verify = |header: &Header, commit: &block::Commit, set: &validator::Set| {
-        commit::verify(header, commit, set).unwrap_err().what
+    let right = sign(header(&[1; 32], &set(&keys)), &keys, &[Some(true); 4]);
+    assert!(right.verify().is_ok());
+    let with = |change: &dyn Fn(&mut Header, &mut Commit, &mut Vec<Validator>)| {
+        let mut wrong = right.clone();
+        let SignedHeader { header: Some(header), commit: Some(commit) } = &mut wrong.signed_header
+        else {
+            panic!("no header");
+        };
+        change(header, commit, &mut wrong.validators);
+        wrong.verify().unwrap_err().what
     };
-    let (header, commit) = (signed.header(), signed.commit());
-    let others = set(&keys_of(&[4, 3, 2, 2]));
-    assert_eq!(verify(header, commit, &others), "the validator set's hash");
-    let other = Header { app_hash: vec![2; 32].try_into().unwrap(), ..header.clone() };
-    assert_eq!(verify(&other, commit, &set(&keys)), "the hash of the block that was signed");
-    let mut swapped = commit.clone();
-    swapped.signatures.swap(0, 1);
-    let what = verify(header, &swapped, &set(&keys));
-    assert_eq!(what, "commit.signatures[0].validator_address");
-    let later = block::Commit { round: 2_u16.into(), ..commit.clone() };
-    assert_eq!(verify(header, &later, &set(&keys)), "commit.signatures[0].signature");
-    let short = block::Commit { signatures: commit.signatures[..3].to_vec(), ..commit.clone() };
-    assert_eq!(verify(header, &short, &set(&keys)), "the places of the commit");
+    assert_eq!(with(&|_, _, set| set[3].power = 2), "the validators' hash");
+    assert_eq!(
+        with(&|_, _, set| set.swap(0, 1)),
+        "the validators",
+        "an order of one's own would move signatures"
+    );
+    let hash = "the hash of the block that was signed";
+    assert_eq!(with(&|header, _, _| header.app_hash[0] ^= 1), hash);
+    assert_eq!(with(&|_, commit, _| commit.height += 1), "the commit's height");
+    let signature = "commit.signatures[0].signature";
+    assert_eq!(with(&|_, commit, _| commit.round = 2), signature);
+    let address = "commit.signatures[0].validator_address";
+    assert_eq!(with(&|_, commit, _| commit.signatures.swap(0, 1)), address);
+    let short = with(&|_, commit, _| {
+        commit.signatures.pop();
+    });
+    assert_eq!(short, "commit.signatures");
+    let mut nothing = right.clone();
+    nothing.signed_header = SignedHeader::default();
+    assert_eq!(nothing.verify().unwrap_err().what, "the header");
 }
 
 #[test]
@@ -310,6 +339,6 @@ fn the_file_is_plain_json() {
     let value: serde_json::Value = serde_json::from_str(&text).unwrap();
     assert_eq!(value["format"], FORMAT);
     assert_eq!(value["job"], 12);
-    assert_eq!(value["signed_header"]["header"]["height"], json!("31"));
-    assert_eq!(value["validators"][0]["power"], 40);
+    assert_eq!(value["block"]["signed_header"]["header"]["height"], json!("31"));
+    assert_eq!(value["block"]["validators"][0]["power"], 40);
 }

@@ -139,6 +139,8 @@ fn facts(report: &mut Report, position: &Position) {
     report.fact("app_hash", hex::encode(position.app_hash));
     let hash = position.block_id.as_ref().map(|id| hex::encode(&id.hash));
     report.fact("block_hash", hash);
+    // Of the block after the last: the receipts that are made now are signed by them.
+    report.fact("validators_hash", hex::encode(position.signing.hash()));
     report.fact("genesis", hex::encode(position.genesis));
 }
 

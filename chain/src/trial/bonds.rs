@@ -7,23 +7,25 @@ use lockstep_proto::lockstep::staking::v1::Reward;
 use lockstep_proto::lockstep::trial::v1::Trial;
 
 use super::payee;
-use crate::address::Address;
+use crate::address::{self, Address};
 use crate::bank::{address_of, burn, deposit, withdraw};
 use crate::context::{Context, add, take};
 use crate::error::TxError;
+use crate::event::Event;
 use crate::staking::slashing;
 
 /// Takes a bond from an account; returns how much.
 ///
 /// # Errors
 /// Where the account holds less.
-pub fn post(ctx: &mut Context<'_, '_>, account: &Address) -> Result<u64, TxError> {
+pub fn post(ctx: &mut Context<'_, '_>, job: u64, account: &Address) -> Result<u64, TxError> {
     let bond = ctx.params.trial_bond;
     withdraw(ctx, account, bond)?;
     ctx.totals(|totals| {
         totals.bonds = add(totals.bonds, bond)?;
         Ok(())
     })?;
+    ctx.emit(event("bond_posted", job, bond).with("account", address::account(account)));
     Ok(bond)
 }
 
@@ -38,9 +40,17 @@ fn release(ctx: &mut Context<'_, '_>, bond: u64) -> Result<(), TxError> {
 ///
 /// # Errors
 /// Only a fault.
-pub fn give_back(ctx: &mut Context<'_, '_>, account: &[u8], bond: u64) -> Result<(), TxError> {
+pub fn give_back(
+    ctx: &mut Context<'_, '_>,
+    job: u64,
+    account: &[u8],
+    bond: u64,
+) -> Result<(), TxError> {
     release(ctx, bond)?;
-    deposit(ctx, &address_of(account)?, bond)
+    let account = address_of(account)?;
+    deposit(ctx, &account, bond)?;
+    ctx.emit(event("bond_returned", job, bond).with("account", address::account(&account)));
+    Ok(())
 }
 
 /// Forfeits the bond of a supporter that was wrong: to the winners as a slash would be, as if all of it
@@ -50,12 +60,19 @@ pub fn give_back(ctx: &mut Context<'_, '_>, account: &[u8], bond: u64) -> Result
 /// Only a fault.
 pub fn forfeit(
     ctx: &mut Context<'_, '_>,
+    job: u64,
     bond: u64,
     mut winners: Vec<Reward>,
     premium_max: u64,
 ) -> Result<(), TxError> {
     release(ctx, bond)?;
-    slashing::pay_out(ctx, bond, bond, premium_max, &mut winners)
+    slashing::pay_out(ctx, bond, bond, premium_max, &mut winners)?;
+    let mut event = event("bond_forfeited", job, bond);
+    for winner in &winners {
+        event = rewarded(event, &address_of(&winner.account)?, winner.amount);
+    }
+    ctx.emit(event);
+    Ok(())
 }
 
 /// Forfeits lost challenges of an answer: to what its traces' defence cost, in order; the rest burns.
@@ -68,12 +85,29 @@ pub fn pay_defence(
     answer: u32,
     bonds: u64,
 ) -> Result<(), TxError> {
+    if bonds == 0 {
+        return Ok(());
+    }
     release(ctx, bonds)?;
     let mut left = bonds;
+    let mut event = event("bond_forfeited", trial.job, bonds);
     for trace in trial.traces.iter().filter(|t| t.answer == answer && !t.fallen) {
         let cost = ctx.params.trial_move_cost.saturating_mul(trace.moves.into()).min(left);
-        deposit(ctx, &payee(trial, &trace.account)?, cost)?;
+        let account = payee(trial, &trace.account)?;
+        deposit(ctx, &account, cost)?;
         left = take(left, cost)?;
+        event = rewarded(event, &account, cost);
     }
-    burn(ctx, left)
+    burn(ctx, left)?;
+    ctx.emit(event);
+    Ok(())
+}
+
+fn event(kind: &str, job: u64, bond: u64) -> Event {
+    Event::new(kind).with("job", job).with("amount", bond)
+}
+
+/// Adds who gets a part of what was taken; the rest burns.
+fn rewarded(event: Event, account: &Address, amount: u64) -> Event {
+    event.with("rewarded", address::account(account)).with("reward", amount)
 }

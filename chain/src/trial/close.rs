@@ -62,7 +62,7 @@ fn end_games(ctx: &mut Context<'_, '_>, job: &mut Job, trial: &mut Trial) -> Res
 fn end(ctx: &mut Context<'_, '_>, mut job: Job, trial: &Trial) -> Result<(), TxError> {
     settle_challenges(ctx, trial)?;
     for supporter in trial.supporters.iter().filter(|supporter| supporter.bond > 0) {
-        bonds::give_back(ctx, &supporter.account, supporter.bond)?;
+        bonds::give_back(ctx, trial.job, &supporter.account, supporter.bond)?;
     }
     TRIALS.delete(ctx.state, &job.id);
     for (key, _) in TRACE_NODES.scan(ctx.state, &job.id, usize::MAX)? {
@@ -122,7 +122,7 @@ fn settle_challenges(ctx: &mut Context<'_, '_>, trial: &Trial) -> Result<(), TxE
         let mut lost = 0_u64;
         for challenge in trial.challenges.iter().filter(|c| c.answer == number) {
             if answer.fallen || has_won(trial, challenge) {
-                bonds::give_back(ctx, &challenge.account, challenge.bond)?;
+                bonds::give_back(ctx, trial.job, &challenge.account, challenge.bond)?;
             } else {
                 lost = add(lost, challenge.bond)?;
             }

@@ -134,7 +134,7 @@ fn condemn(
     supporter.set_state(SupporterState::Wrong);
     if supporter.validator.is_empty() {
         let bond = core::mem::take(&mut supporter.bond);
-        return bonds::forfeit(ctx, bond, blame.winners.clone(), premium_max(ctx, job));
+        return bonds::forfeit(ctx, job.id, bond, blame.winners.clone(), premium_max(ctx, job));
     }
     let supporter = supporter.clone();
     find_against(ctx, job, &supporter, blame)?;

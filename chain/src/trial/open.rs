@@ -134,7 +134,7 @@ pub fn challenge(
     if trial.challenges.len() >= TRIAL_CHALLENGES_MAX {
         return Err(TOO_MANY.into());
     }
-    let bond = bonds::post(ctx, signer)?;
+    let bond = bonds::post(ctx, trial.job, signer)?;
     trial.challenges.push(Challenge { account: account.to_vec(), answer, bond });
     if let Some(own) = own {
         bring_answer(ctx, &mut trial, signer, &account, own)?;
@@ -193,7 +193,7 @@ pub(super) fn support(
         Some(found) if found.answer != answer => Err(BOTH_SIDES.into()),
         Some(_) => Ok(()),
         None => {
-            let bond = bonds::post(ctx, signer)?;
+            let bond = bonds::post(ctx, trial.job, signer)?;
             trial.supporters.push(Supporter {
                 account: account.to_vec(),
                 validator: Vec::new(),

@@ -11,6 +11,7 @@ mod royalty;
 mod stake;
 mod status;
 mod submit;
+mod trust;
 mod tx;
 
 use clap::Subcommand;
@@ -33,7 +34,7 @@ pub(crate) enum Command {
     /// Models: import and run one here, register and publish it.
     #[command(subcommand)]
     Model(model::Model),
-    /// Jobs: post, wait, show, cancel.
+    /// Jobs: post, wait, show, receipt, cancel.
     #[command(subcommand)]
     Job(job::Job),
     /// Stake: become a validator, delegate, take back.

@@ -18,6 +18,7 @@ use serde::Serialize;
 use serde_json::{Value, json};
 
 use super::client;
+use super::trust::Trust;
 use crate::cli::Globals;
 use crate::console::{say, to_json};
 
@@ -25,13 +26,14 @@ use crate::console::{say, to_json};
 pub(crate) struct Query {
     #[command(subcommand)]
     what: What,
-    /// Proves the value under the app hash of the next header. That header's signatures are not
-    /// checked yet; --headers asks another node for it.
+    /// Proves the value under the app hash of the next header, whose signatures are checked.
     #[arg(long, global = true)]
     prove: bool,
-    /// The node whose headers are believed; the queried one unless told.
+    /// The node that is asked for the header; the queried one unless told.
     #[arg(long, global = true)]
     headers: Option<String>,
+    #[command(flatten)]
+    trust: Trust,
 }
 
 #[derive(Debug, Subcommand)]
@@ -129,9 +131,18 @@ pub(super) async fn run(globals: &Globals, command: &Query) -> Result<()> {
             let words = match &value["proof"] {
                 Value::Null => words,
                 by => format!(
-                    "{words}\nproved under app hash {} of block {}; the header's signatures were not checked",
+                    "{words}\nproved under app hash {} of block {}, whose header {} of {} of the voting power \
+                     signed; {}",
                     by["app_hash"].as_str().unwrap_or(""),
-                    by["height"]
+                    by["height"],
+                    by["signed_power"],
+                    by["total_power"],
+                    if by["anchored"] == true {
+                        "they are the validators that you trust"
+                    } else {
+                        "whether they are the network's validators is not known: give --genesis or \
+                         --validators-hash"
+                    }
                 ),
             };
             say(globals.json, &value, &words);
@@ -275,7 +286,9 @@ async fn ask(globals: &Globals, command: &Query, question: Question) -> Result<V
                 )
             })
         };
-        let proven = proof::read(&client, &headers, question.path, &question.request, key).await?;
+        let (path, request) = (question.path, question.request.as_slice());
+        let anchor = command.trust.anchor()?;
+        let proven = proof::read(&client, &headers, &anchor, (path, request), key).await?;
         (proven.value, to_json(&proven.by))
     } else {
         let answer = client.query(question.path, &question.request, None, false).await?;

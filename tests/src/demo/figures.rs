@@ -1,7 +1,6 @@
 //! What the demo measured, as `--json` writes it.
 
 use std::collections::BTreeMap;
-use std::time::SystemTime;
 
 use lockstep_client::rpc::Client;
 use lockstep_client::{Result, query};
@@ -139,9 +138,11 @@ pub(crate) async fn latency(client: &Client, jobs: &[Job]) -> Result<Latency> {
 /// Block time as seconds since 1970.
 async fn block_seconds(client: &Client, height: u64) -> Result<f64> {
     let header = client.header(height).await?;
-    let time = header.and_then(|header| humantime::parse_rfc3339(&header.time).ok());
-    let since = time.and_then(|time| time.duration_since(SystemTime::UNIX_EPOCH).ok());
-    Ok(since.map_or(f64::NAN, |since| since.as_secs_f64()))
+    let time = header.and_then(|header| header.time);
+    // Seconds since 1970 are below 2^52.
+    #[expect(clippy::cast_precision_loss, reason = "see above")]
+    let seconds = time.map(|time| time.seconds as f64 + f64::from(time.nanos) * 1e-9);
+    Ok(seconds.unwrap_or(f64::NAN))
 }
 
 /// Who was paid what by the jobs that are final.

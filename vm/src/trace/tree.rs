@@ -3,8 +3,7 @@
 use std::ops::Range;
 use std::sync::{Arc, Mutex, PoisonError};
 
-use super::error::TraceError;
-use super::tracer::Tracer;
+use super::tracer::{TraceError, Tracer};
 use crate::hash::Hash;
 use crate::merkle::{
     OPEN_LEVELS, below, fold_from, height, level_above, root_of_top, under, width,

@@ -1,13 +1,17 @@
 //! `lockstep audit`: recomputes the chain. Ends with 0 where all is right, 10 at a difference, 11
 //! where the audit could not be carried through.
 
+mod books;
 mod replay;
+mod verify;
 mod watch;
 
 use std::path::PathBuf;
 
 use clap::{Args, Subcommand};
+use indicatif::{ProgressBar, ProgressStyle};
 use lockstep_audit::Stop;
+use lockstep_audit::books::statement::Kind;
 use lockstep_audit::report::{Report, Verdict};
 use lockstep_client::{Error, Result};
 
@@ -21,6 +25,17 @@ pub(crate) enum Audit {
     /// Runs verified jobs again as they come, challenges wrong answers with a bond, and plays the
     /// trials that follow.
     Watch(watch::Watch),
+    /// Checks a job's receipt, without a network: signatures, proof, result and amounts.
+    Verify(verify::Verify),
+    /// Counts all money from the transactions and from the state.
+    Supply(books::Books),
+    /// Counts what was held for jobs, and where it went, from the transactions and from the state.
+    Escrow(books::Books),
+    /// Counts what models earned for whom, from the transactions and from the state.
+    Royalties(books::Books),
+    /// Counts stake, what is on its way back and what was taken, from the transactions and from the
+    /// state.
+    Stake(books::Books),
 }
 
 /// Where a report goes.
@@ -36,6 +51,11 @@ pub(super) async fn run(globals: &Globals, command: Audit) -> Result<u8> {
     match command {
         Audit::Replay(arguments) => replay::run(globals, arguments).await,
         Audit::Watch(arguments) => watch::run(globals, arguments).await,
+        Audit::Verify(arguments) => verify::run(globals, arguments).await,
+        Audit::Supply(arguments) => books::run(globals, Kind::Supply, arguments).await,
+        Audit::Escrow(arguments) => books::run(globals, Kind::Escrow, arguments).await,
+        Audit::Royalties(arguments) => books::run(globals, Kind::Royalties, arguments).await,
+        Audit::Stake(arguments) => books::run(globals, Kind::Stake, arguments).await,
     }
 }
 
@@ -47,9 +67,8 @@ async fn apart<T: Send + 'static>(
     done.map_err(|cause| Error::usage(format!("the audit broke off: {cause}"), "report this bug"))
 }
 
-/// The end of an audit that stopped before it had a report.
-fn refused(globals: &Globals, audit: &'static str, stop: Stop, output: &Output) -> Result<u8> {
-    let mut report = Report::new(audit, "");
+/// Puts what stopped an audit into its report, unless it could not begin at all.
+fn stopped(report: &mut Report, stop: Stop) -> Result<()> {
     match stop {
         Stop::Difference(difference) => report.differs(*difference),
         Stop::Incomplete { what, hint } => {
@@ -58,6 +77,23 @@ fn refused(globals: &Globals, audit: &'static str, stop: Stop, output: &Output) 
         }
         Stop::Usage { what, hint } => return Err(Error::usage(what, hint)),
     }
+    Ok(())
+}
+
+/// Heights, their rate, and how long it will take.
+fn bar(what: &'static str) -> ProgressBar {
+    let bar = ProgressBar::new(0).with_message(what);
+    let template = "{msg} [{bar:40}] {pos}/{len} blocks, {per_sec}, {eta} left";
+    if let Ok(style) = ProgressStyle::with_template(template) {
+        bar.set_style(style.progress_chars("=> "));
+    }
+    bar
+}
+
+/// The end of an audit that stopped before it had a report.
+fn refused(globals: &Globals, audit: &'static str, stop: Stop, output: &Output) -> Result<u8> {
+    let mut report = Report::new(audit, "");
+    stopped(&mut report, stop)?;
     output.show(globals, &report, None)
 }
 
@@ -95,7 +131,7 @@ impl Output {
         value["report_hash"] = report.hash().into();
         value["exit"] = report.verdict.exit_code().into();
         if let Some((txs, seconds)) = rate {
-            // A u64 of transactions is far below 2^52 in any run.
+            #[expect(clippy::cast_precision_loss, reason = "far below 2^52 in any run")]
             let per_second = txs as f64 / seconds.max(1e-9);
             value["seconds"] = seconds.into();
             value["tx_per_s"] = per_second.round().into();

@@ -6,13 +6,12 @@ use std::sync::atomic::Ordering;
 use std::time::Instant;
 
 use clap::Args;
-use indicatif::{ProgressBar, ProgressStyle};
 use lockstep_audit::comet::GenesisFile;
 use lockstep_audit::replay::{self, Ended, Options, Progress};
 use lockstep_audit::{Stop, source};
 use lockstep_client::Result;
 
-use super::{Output, apart, refused};
+use super::{Output, apart, bar, refused};
 use crate::cli::Globals;
 use crate::console::note;
 
@@ -53,7 +52,7 @@ pub(super) async fn run(globals: &Globals, arguments: Replay) -> Result<u8> {
         })?;
         let genesis = GenesisFile::parse(&bytes)?;
         let mut source = source::open(&blocks)?;
-        let bar = bar();
+        let bar = bar("replay");
         let mut show = |progress: Progress| {
             bar.set_length(progress.last);
             bar.set_position(progress.height);
@@ -72,14 +71,4 @@ pub(super) async fn run(globals: &Globals, arguments: Replay) -> Result<u8> {
         note(&format!("hint: {hint}"));
     }
     arguments.output.show(globals, &report, Some((txs, seconds)))
-}
-
-/// Heights, their rate, and how long it will take.
-fn bar() -> ProgressBar {
-    let bar = ProgressBar::new(0);
-    let template = "replay [{bar:40}] {pos}/{len} blocks, {per_sec}, {eta} left";
-    if let Ok(style) = ProgressStyle::with_template(template) {
-        bar.set_style(style.progress_chars("=> "));
-    }
-    bar
 }

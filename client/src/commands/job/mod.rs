@@ -4,16 +4,18 @@ mod input;
 mod post;
 mod show;
 
+use std::path::PathBuf;
 use std::time::Duration;
 
 use clap::{Subcommand, ValueEnum};
 use lockstep_client::tx::message;
-use lockstep_client::{Result, job};
+use lockstep_client::{Error, Result, job};
 use serde_json::json;
 
 use super::client;
 use super::submit::submit;
 use crate::cli::{Globals, Signing};
+use crate::console::say;
 
 #[derive(Debug, Subcommand)]
 pub(crate) enum Job {
@@ -34,6 +36,14 @@ pub(crate) enum Job {
     Show {
         /// Its number.
         id: u64,
+    },
+    /// Writes a job's receipt: what it gave, who was paid and the proof, for `lockstep audit verify`.
+    Receipt {
+        /// Its number.
+        id: u64,
+        /// The file.
+        #[arg(long)]
+        out: PathBuf,
     },
     /// Takes a job back before the first commitment.
     Cancel {
@@ -75,6 +85,15 @@ pub(super) async fn run(globals: &Globals, command: Job) -> Result<()> {
             let client = client(globals)?;
             let job = lockstep_client::query::job(&client, id).await?;
             show::print(globals, &client, &job).await
+        }
+        Job::Receipt { id, out } => {
+            let receipt = lockstep_client::receipt::fetch(&client(globals)?, id).await?;
+            std::fs::write(&out, receipt.encode())
+                .map_err(|cause| Error::file("write", &out, cause))?;
+            let words =
+                format!("{} proves job {id}; `lockstep audit verify` checks it", out.display());
+            say(globals.json, &json!({ "job": id, "file": out }), &words);
+            Ok(())
         }
         Job::Cancel { id, signing } => {
             let sent = submit(globals, &signing, |from| vec![message::cancel_job(from, id)]);

@@ -1,0 +1,199 @@
+//! What the books find. That they agree with the chain, in every block of every scenario, is asserted by
+//! the simulation (`tests/src/cluster.rs`).
+
+use lockstep_chain::address;
+use lockstep_chain::block::{Event, Header, init_chain};
+use lockstep_chain::envelope::{Unsigned, any, coin};
+use lockstep_chain::genesis::{GenesisAccount, GenesisValidator, default_params};
+use lockstep_chain::state::MemoryState;
+use lockstep_chain::state::tables::{ACCOUNTS, TOTALS};
+use lockstep_proto::cosmos::bank::v1beta1::MsgSend;
+use lockstep_proto::cosmos::staking::v1beta1::MsgUndelegate;
+use lockstep_proto::lockstep::member::v1::Account;
+use prost::Message as _;
+use prost_types::Any;
+
+use super::statement::Kind;
+use super::*;
+
+const OPERATOR: Address = [1; 20];
+const TREASURY: Address = [3; 20];
+
+fn genesis() -> Genesis {
+    let account = |address: &Address, roles: &[&str]| GenesisAccount {
+        address: address::account(address),
+        balance: 1_000_000,
+        roles: roles.iter().map(|role| (*role).to_owned()).collect(),
+    };
+    Genesis {
+        params: default_params(&TREASURY),
+        accounts: vec![
+            account(&OPERATOR, &["validator", "council"]),
+            account(&[2; 20], &["executor"]),
+            account(&TREASURY, &["observer"]),
+            account(&payer().1, &["developer"]),
+        ],
+        validators: vec![GenesisValidator {
+            operator: address::operator(&OPERATOR),
+            consensus_key: "07".repeat(32),
+            moniker: "one".into(),
+            stake: 50_000_000,
+            executor: address::account(&[2; 20]),
+        }],
+    }
+}
+
+fn payer() -> (k256::ecdsa::SigningKey, Address) {
+    let key = k256::ecdsa::SigningKey::from_slice(&[9; 32]).unwrap();
+    let address = address::from_public_key(&lockstep_chain::envelope::public_key_of(&key));
+    (key, address)
+}
+
+fn state() -> MemoryState {
+    let mut state = MemoryState::default();
+    state.apply(init_chain(&genesis(), "net", 1, 0).unwrap().0);
+    state
+}
+
+fn tx(message: Any) -> Vec<u8> {
+    Unsigned { chain_id: "net".into(), fee: 100, messages: vec![message], ..Unsigned::default() }
+        .sign(&payer().0)
+}
+
+fn send(amount: u64) -> Any {
+    any(&MsgSend {
+        from_address: address::account(&payer().1),
+        to_address: address::account(&OPERATOR),
+        amount: vec![coin(amount)],
+    })
+}
+
+/// Enters a block of one transaction that ended with `code`, and events.
+fn enter(books: &mut Books, message: Option<(Any, u32)>, events: Vec<Event>) -> Compared {
+    let (mut txs, mut outcome) = (vec![Vec::new()], Outcome { events, ..Outcome::default() });
+    outcome.txs.push(lockstep_chain::block::TxOutcome::default());
+    if let Some((message, code)) = message {
+        txs.push(tx(message));
+        let result = lockstep_chain::block::TxOutcome { code, gas_wanted: 1, ..Default::default() };
+        outcome.txs.push(result);
+    }
+    let header = Header { height: books.height() + 1, time_ms: 0, hash: [0; 32] };
+    books.block(&Block { header, txs: &txs, evidence: Vec::new() }, &outcome)
+}
+
+fn balance(books: &Books, account: Address) -> u64 {
+    books.ledger().of(&Pot::Account(account))
+}
+
+#[test]
+fn a_transaction_that_failed_has_paid_its_fee_and_moved_nothing_else() {
+    let mut books = Books::open(&genesis()).unwrap();
+    enter(&mut books, Some((send(5), 14)), Vec::new()).unwrap();
+    assert_eq!(balance(&books, payer().1), 999_900);
+    assert_eq!(balance(&books, TREASURY), 1_000_100);
+    enter(&mut books, Some((send(5), 0)), Vec::new()).unwrap();
+    assert_eq!(balance(&books, payer().1), 999_795);
+    assert_eq!(balance(&books, OPERATOR), 1_000_005);
+}
+
+#[test]
+fn what_nobody_had_is_named_with_height_and_transaction() {
+    let mut books = Books::open(&genesis()).unwrap();
+    let found = enter(&mut books, Some((send(2_000_000), 0)), Vec::new()).unwrap_err();
+    assert_eq!((found.height, found.tx.as_ref().unwrap().index), (Some(1), 1));
+    assert!(found.what.starts_with("the balance of lockstep1"), "{found}");
+}
+
+#[test]
+fn a_state_that_has_one_ulock_more_is_found_and_the_account_named() {
+    let books = Books::open(&genesis()).unwrap();
+    let mut state = state();
+    for kind in [Kind::Supply, Kind::Escrow, Kind::Royalties, Kind::Stake] {
+        assert_eq!(books.statement(kind, &state).unwrap().difference(), None);
+    }
+    let mut account: Account = ACCOUNTS.must(&state, &TREASURY).unwrap();
+    account.balance += 1;
+    state.0.insert(ACCOUNTS.key(&TREASURY), account.encode_to_vec());
+    let mut totals = TOTALS.must(&state, &()).unwrap();
+    totals.supply += 1;
+    state.0.insert(TOTALS.key(&()), totals.encode_to_vec());
+    let statement = books.statement(Kind::Supply, &state).unwrap();
+    assert_eq!(statement.difference().unwrap().what, "in the genesis");
+    let named =
+        statement.lines.iter().filter(|line| line.detail && line.state != Some(line.booked));
+    let named: Vec<_> = named.map(|line| line.what.as_str()).collect();
+    assert_eq!(named, [format!("the balance of {}", address::account(&TREASURY))]);
+    assert!(statement.table().contains("<- differs"));
+}
+
+fn slash(events: &mut Vec<Event>, id: u64, bps: u32, taken: u64) {
+    events.push(
+        Event::new("slash_recorded")
+            .with("slash", id)
+            .with("validator", address::operator(&OPERATOR))
+            .with("offence", "OFFENCE_WRONG_RESULT")
+            .with("infraction_height", 1)
+            .with("fraction_bps", bps)
+            .with("least", 0),
+    );
+    events.push(Event::new("slash_executed").with("slash", id).with("amount", taken));
+}
+
+#[test]
+fn a_slash_takes_its_part_of_stake_and_of_what_was_unbonded_since() {
+    let mut books = Books::open(&genesis()).unwrap();
+    let back = any(&MsgUndelegate {
+        delegator_address: address::account(&payer().1),
+        validator_address: address::operator(&OPERATOR),
+        amount: Some(coin(10_000_001)),
+    });
+    let mut events = Vec::new();
+    // Half of 39,999,999 and of 10,000,001, each rounded down; then everything.
+    slash(&mut events, 1, 5_000, 19_999_999 + 5_000_000);
+    slash(&mut events, 2, 10_000, 20_000_000 + 5_000_001);
+    enter(&mut books, Some((back, 0)), events).unwrap();
+    assert_eq!(books.ledger().of(&Pot::Burned), 50_000_000);
+    assert_eq!(books.ledger().of(&Pot::Bonded(OPERATOR)), 0);
+
+    for (bps, taken) in [(5_000, 25_000_001), (4_999, 24_995_000)] {
+        let mut events = Vec::new();
+        slash(&mut events, 1, bps, taken);
+        let mut books = Books::open(&genesis()).unwrap();
+        assert!(enter(&mut books, None, events).is_err(), "{bps} {taken}");
+    }
+}
+
+#[test]
+fn a_second_exit_and_a_payout_of_no_job_are_refused() {
+    let mut books = Books::open(&genesis()).unwrap();
+    let event = || {
+        let event = Event::new("job_paid_out").with("job", 1).with("state", "JOB_STATE_FAILED");
+        let event = event.with("kind", "PAYOUT_KIND_REFUND");
+        event.with("account", address::account(&payer().1)).with("amount", 700)
+    };
+    let found = enter(&mut books, None, vec![event()]).unwrap_err();
+    assert_eq!(found.what, "job 1");
+    let held = || {
+        let mut books = Books::open(&genesis()).unwrap();
+        let job = Job {
+            poster: payer().1,
+            version: 1,
+            fee: 300,
+            deposit: 300,
+            posting_charge: 100,
+            paid_out: false,
+        };
+        books.jobs.insert(1, job);
+        books.ledger.transfer(Pot::Account(payer().1), Pot::Escrow(1), 700).unwrap();
+        books.models = models::tests::with_one_version(&OPERATOR);
+        books
+    };
+    let mut books = held();
+    enter(&mut books, None, vec![event()]).unwrap();
+    assert_eq!(balance(&books, payer().1), 1_000_000);
+    let found = enter(&mut books, None, vec![event()]).unwrap_err();
+    assert_eq!(found.to_string(), "height 2: the escrow of job 1 must be one exit, is a second");
+    // Not what a failed job gives back, whatever it adds up to.
+    let short = event().with("kind", "PAYOUT_KIND_BURN").with("amount", 0);
+    assert!(enter(&mut held(), None, vec![short]).is_err());
+}

@@ -1,0 +1,76 @@
+//! `lockstep audit supply|escrow|royalties|stake`.
+
+use std::path::PathBuf;
+
+use clap::Args;
+use lockstep_audit::books::Books as Kept;
+use lockstep_audit::books::statement::{Kind, Statement};
+use lockstep_audit::comet::GenesisFile;
+use lockstep_audit::replay::{self, Options};
+use lockstep_audit::report::{Report, Verdict};
+use lockstep_audit::{Stop, source};
+use lockstep_client::Result;
+
+use super::{Output, apart, bar, refused};
+use crate::cli::Globals;
+use crate::console::note;
+
+#[derive(Debug, Args)]
+pub(crate) struct Books {
+    /// The genesis file that you trust.
+    #[arg(long)]
+    genesis: PathBuf,
+    /// Where the blocks are: the folder or address of an archive, the address of a node's RPC, or
+    /// the folder of a stopped node.
+    #[arg(long)]
+    blocks: String,
+    /// The last height; all that there are unless told.
+    #[arg(long)]
+    to: Option<u64>,
+    #[command(flatten)]
+    output: Output,
+}
+
+pub(super) async fn run(globals: &Globals, kind: Kind, arguments: Books) -> Result<u8> {
+    let Books { genesis, blocks, to, output } = arguments;
+    let done = apart(move || statement(kind, &genesis, &blocks, to)).await?;
+    let name = kind.name();
+    match done {
+        Ok((mut report, statement)) => {
+            report.audit = name;
+            if report.verdict != Verdict::Difference
+                && let Some(difference) = statement.difference()
+            {
+                report.differs(difference);
+            }
+            report.fact(name, serde_json::to_value(&statement.lines).unwrap_or_default());
+            note(&statement.table());
+            output.show(globals, &report, None)
+        }
+        Err(stop) => refused(globals, name, stop, &output),
+    }
+}
+
+fn statement(
+    kind: Kind,
+    genesis: &std::path::Path,
+    blocks: &str,
+    to: Option<u64>,
+) -> lockstep_audit::Result<(Report, Statement)> {
+    let bytes = std::fs::read(genesis).map_err(|cause| {
+        Stop::usage(format!("cannot read {}: {cause}", genesis.display()), "check the path")
+    })?;
+    let genesis = GenesisFile::parse(&bytes)?;
+    let mut books = Kept::open(&genesis.app)?;
+    let mut source = source::open(blocks)?;
+    let options = Options { to, ..Options::default() };
+    let bar = bar("books");
+    let mut show = |progress: replay::Progress| {
+        bar.set_length(progress.last);
+        bar.set_position(progress.height);
+    };
+    let ended = replay::run(&genesis, source.as_mut(), &options, &mut [&mut books], &mut show)?;
+    bar.finish_and_clear();
+    let statement = ended.ledger.with_state(|state| books.statement(kind, state))?;
+    Ok((ended.report, statement))
+}
