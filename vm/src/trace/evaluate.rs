@@ -5,9 +5,9 @@ use std::ops::Range;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use super::Layout;
+use super::error::{Source, TraceError};
 use super::layout::Leaf;
 use super::steps::{Inputs, Opened, Read, Stop, from_f32s, size};
-use super::tracer::{Source, TraceError};
 use super::witness::leaf_of;
 use crate::artefact::Manifest;
 use crate::interp::Values;

@@ -8,6 +8,7 @@
 mod attention;
 mod elementwise;
 mod embed;
+mod error;
 mod evaluate;
 mod layout;
 mod linear;
@@ -21,8 +22,9 @@ mod tree;
 mod verify;
 mod witness;
 
+pub use error::{Output, Source, TraceError};
 pub use layout::{Layout, Place};
-pub use tracer::{Output, Source, TraceError, Tracer};
+pub use tracer::Tracer;
 pub use tree::TraceTree;
 pub use verify::{Statement, Step, WitnessError, verify_step};
 

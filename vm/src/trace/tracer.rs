@@ -1,16 +1,16 @@
 //! Repeats a run with tracing: any leaves of its trace, and what proves one of them.
 
 use std::collections::BTreeMap;
-use std::io::{Read, Seek};
 use std::ops::{ControlFlow, Range};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 
 use rayon::prelude::*;
 
+use super::error::{Output, Source, TraceError};
 use super::evaluate::{Constants, Failed, Kept, Part, Run};
 use super::witness::{Content, Witness, constant_leaves};
 use super::{Layout, leaf_hash};
-use crate::artefact::{ArtefactError, Manifest, Reader};
+use crate::artefact::Manifest;
 use crate::hash::Hash;
 use crate::interp::{Model, output_bytes};
 use crate::merkle;
@@ -22,72 +22,8 @@ const LEAVES_AT_ONCE: u64 = 1 << 16;
 /// Leaves that one thread computes in a row.
 const LEAVES_IN_A_ROW: u64 = 16;
 
-/// Where the leaves of an artefact come from.
-pub trait Source: Send + Sync {
-    /// One leaf, its values checked.
-    ///
-    /// # Errors
-    /// [`ArtefactError`] where it cannot be had.
-    fn leaf(&self, index: u64) -> Result<Vec<u8>, ArtefactError>;
-}
-
-impl<R: Read + Seek + Send> Source for Mutex<Reader<R>> {
-    fn leaf(&self, index: u64) -> Result<Vec<u8>, ArtefactError> {
-        self.lock().unwrap_or_else(PoisonError::into_inner).leaf(index)
-    }
-}
-
-/// Why a trace cannot be made.
-#[derive(Debug, thiserror::Error)]
-pub enum TraceError {
-    /// The artefact cannot be read.
-    #[error(transparent)]
-    Artefact(#[from] ArtefactError),
-    /// There are no such leaves.
-    #[error("the trace has {count} leaves, leaf {position} is not one of them")]
-    Position {
-        /// The leaf asked for.
-        position: u64,
-        /// The number of leaves.
-        count: u64,
-    },
-    /// A node is not in the trace that a witness is made against.
-    #[error("node {position} of level {level} of the trace on trial is not known")]
-    Node {
-        /// Its level.
-        level: u32,
-        /// Its place in the level.
-        position: u64,
-    },
-    /// The steps of an operator fault where it did not, or the other way round: a defect of this build
-    /// or of the machine.
-    #[error("the steps around leaf {position} do not agree with the run; hint: check the machine")]
-    Inconsistent {
-        /// The leaf.
-        position: u64,
-    },
-    /// The run cannot have that many tokens.
-    #[error("a run of this program takes 1 to {tokens_max} tokens, not {tokens}")]
-    Tokens {
-        /// Tokens given.
-        tokens: usize,
-        /// The program's limit.
-        tokens_max: u32,
-    },
-}
-
-/// How a run ended.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Output {
-    /// HALTED or FAULT.
-    pub status: Status,
-    /// The output row, f32 little endian; empty after a FAULT.
-    pub bytes: Vec<u8>,
-    /// [`output_root`].
-    pub root: Hash,
-}
-
-/// A run that can be repeated with tracing, any part of it on demand. Keeps neither values nor leaves.
+/// A run that can be repeated with tracing, any part of it on demand. Keeps no
+/// values and no leaves, of the artefact at most 64 MiB.
 pub struct Tracer {
     model: Arc<Model>,
     cpu: Arc<Cpu>,

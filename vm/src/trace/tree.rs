@@ -3,7 +3,8 @@
 use std::ops::Range;
 use std::sync::{Arc, Mutex, PoisonError};
 
-use super::tracer::{TraceError, Tracer};
+use super::error::TraceError;
+use super::tracer::Tracer;
 use crate::hash::Hash;
 use crate::merkle::{
     OPEN_LEVELS, below, fold_from, height, level_above, root_of_top, under, width,

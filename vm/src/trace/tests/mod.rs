@@ -1,6 +1,7 @@
 //! Honest traces: every step verifies, and the last leaf is the run's result.
 
 mod extremes;
+mod fuzz;
 mod programs;
 mod refusals;
 
@@ -86,7 +87,11 @@ impl Case {
     }
 
     pub(super) fn assert_all_verify(&self) {
-        for position in 0..self.tree.count() {
+        self.assert_verify(0..self.tree.count());
+    }
+
+    pub(super) fn assert_verify(&self, positions: impl Iterator<Item = u64>) {
+        for position in positions {
             let place = self.tracer.layout().place(position).unwrap();
             let step = self.judge(position, &self.witness(position));
             assert_eq!(step, Ok(Step::Leaf(self.leaf(position))), "leaf {position}: {place}");

@@ -2,8 +2,6 @@
 
 use std::collections::BTreeMap;
 
-use proptest::prelude::*;
-
 use super::programs::{patched, pooling, wide};
 use super::*;
 use crate::limits::WITNESS_BYTES_MAX;
@@ -11,7 +9,7 @@ use crate::program::{Activations, Map, Op};
 use crate::trace::WitnessError;
 use crate::trace::steps::{Form, Kind};
 
-const IDS: [u32; 16] = [3, 1, 4, 1, 5, 9, 2, 6, 5, 3, 5, 8, 9, 7, 9, 3];
+pub(super) const IDS: [u32; 16] = [3, 1, 4, 1, 5, 9, 2, 6, 5, 3, 5, 8, 9, 7, 9, 3];
 
 /// One leaf of every family of every operator.
 fn one_of_each_family(case: &Case) -> Vec<u64> {
@@ -193,7 +191,7 @@ fn a_run_with_any_other_attribute_is_refuted_at_its_first_wrong_leaf() {
 }
 
 /// A trace that differs from the honest one in these leaves.
-fn liar(honest: &Case, overrides: Vec<(u64, Status, Vec<u8>)>) -> Case {
+pub(super) fn liar(honest: &Case, overrides: Vec<(u64, Status, Vec<u8>)>) -> Case {
     let mut case = Case::of(honest.artefact.clone(), &IDS, Isa::best(), 1);
     let mut tracer = Arc::into_inner(case.into_tracer()).unwrap();
     for (position, status, block) in overrides {
@@ -224,7 +222,7 @@ fn a_lie_about_any_leaf_is_refuted_by_a_witness_against_the_liars_own_tree() {
 }
 
 /// The leaves that the step at `position` reads, with their forms.
-fn reads(case: &Case, position: u64) -> Vec<(u64, Form)> {
+pub(super) fn reads(case: &Case, position: u64) -> Vec<(u64, Form)> {
     let layout = case.tracer.layout();
     let leaf = layout.find(position).unwrap();
     let needs = leaf.steps.needs(leaf.family, leaf.at, &IDS);
@@ -315,83 +313,4 @@ fn a_token_outside_the_vocabulary_is_a_fault_that_can_be_proved() {
     assert_eq!(case.tracer.output().status, Status::Fault);
     assert_eq!(case.tracer.first_fault_of_run(), Some(4));
     case.assert_all_verify();
-}
-
-/// Numbers that are most likely to break something.
-fn hostile(form: Form, seed: u64) -> Vec<u8> {
-    let mut state = seed | 1;
-    let mut next = move || {
-        state =
-            state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
-        state >> 33
-    };
-    let number = |pick: u64, any: u64| match (form.kind, pick % 5) {
-        (_, 0) => vec![0; 8],
-        (Kind::F32, 1) => f32::MAX.to_le_bytes().to_vec(),
-        (Kind::F32, 2) => f32::MIN.to_le_bytes().to_vec(),
-        (Kind::F32, 3) => 1_u32.to_le_bytes().to_vec(),
-        (Kind::F32, _) => (any & 0xff7f_ffff).to_le_bytes().to_vec(),
-        (_, 1) => vec![0xff; 8],
-        (Kind::I64, 2) => i64::MAX.to_le_bytes().to_vec(),
-        (Kind::I64, 3) => i64::MIN.to_le_bytes().to_vec(),
-        (Kind::I16, 2) => i16::MAX.to_le_bytes().to_vec(),
-        (Kind::I16, 3) => i16::MIN.to_le_bytes().to_vec(),
-        (_, 2 | 3) => vec![0x80; 8],
-        _ => (any << 31 | any).to_le_bytes().to_vec(),
-    };
-    let values = form.rows as usize * form.cols as usize;
-    let width = form.bytes() / values;
-    let bytes: Vec<u8> =
-        (0..values).flat_map(|_| number(next(), next())[..width].to_vec()).collect();
-    bytes
-}
-
-proptest! {
-    #![proptest_config(ProptestConfig::with_cases(400))]
-
-    /// Bytes that are no witness, or nearly one.
-    #[test]
-    fn no_bytes_make_a_step_panic_or_prove_anything_wrong(
-        pick in any::<prop::sample::Index>(),
-        edits in prop::collection::vec((any::<prop::sample::Index>(), any::<u8>(), 0..4_u8), 1..8),
-        junk in prop::collection::vec(any::<u8>(), 0..200),
-    ) {
-        let case = fuzzed();
-        let position = pick.index(usize::try_from(case.tree.count()).unwrap()) as u64;
-        let honest = case.witness(position);
-        let mut witness = honest.clone();
-        for (at, byte, kind) in edits {
-            let at = at.index(witness.len().max(1));
-            match kind {
-                0 if at < witness.len() => witness[at] = byte,
-                1 if at < witness.len() => { witness.remove(at); }
-                2 => witness.insert(at.min(witness.len()), byte),
-                _ => witness.truncate(at),
-            }
-        }
-        prop_assert!(witness == honest || case.judge(position, &witness).is_err());
-        prop_assert!(case.judge(position, &junk).is_err());
-    }
-
-    /// Leaves that open, of the right form, with numbers that no run gives.
-    #[test]
-    fn no_numbers_in_a_liars_trace_make_a_step_panic(
-        pick in any::<prop::sample::Index>(),
-        seed in any::<u64>(),
-    ) {
-        let case = fuzzed();
-        let position = pick.index(usize::try_from(case.tree.count()).unwrap()) as u64;
-        let overrides = reads(case, position).into_iter().zip(seed..)
-            .map(|((read, form), seed)| (read, Status::Run, hostile(form, seed)))
-            .collect();
-        let liar = liar(case, overrides);
-        let step = liar.judge(position, &liar.witness(position));
-        prop_assert!(step.is_ok(), "{step:?}");
-    }
-}
-
-/// The trace that is fuzzed, made once.
-fn fuzzed() -> &'static Case {
-    static CASE: std::sync::OnceLock<Case> = std::sync::OnceLock::new();
-    CASE.get_or_init(|| Case::new(&small(), &IDS))
 }
