@@ -47,7 +47,7 @@ struct Write {
     /// The folder of a node: of a running one by its RPC, of a stopped one by `cometbft inspect`.
     #[arg(long, required_unless_present = "rpc", conflicts_with = "rpc")]
     home: Option<PathBuf>,
-    /// The RPC address of a node, such as http://127.0.0.1:26657.
+    /// The RPC address of a node, such as `http://127.0.0.1:26657`.
     #[arg(long)]
     rpc: Option<String>,
     /// The archive's folder; one that is there is continued.
