@@ -50,7 +50,7 @@ pub(crate) fn replay(
 ) -> anyhow::Result<Passed> {
     let artefacts = artefact.parent().context("the artefact lies in no folder")?;
     let run = audit(network, archive, |command| {
-        // RECOMPUTE
+        command.args(["--recompute", "all", "--artefacts"]).arg(artefacts);
         command.arg("--report").arg(home.join("audit"));
     })?;
     let said = json(&run)?;

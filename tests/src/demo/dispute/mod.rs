@@ -81,8 +81,8 @@ pub(crate) async fn run(minilm: &Path, home: &Path) -> anyhow::Result<Record> {
     };
     let developer = Wallet::test_account("dev0")?;
     let sender = Sender::new(&client, &developer, Options::default()).await?;
-    let poster = Poster { client: &client, sender: &sender, model: 0, name: "minilm" };
-    let posted = poster.post(&ids).await?;
+    let asks = Poster { client: &client, sender: &sender, model: 0, name: "minilm" };
+    let posted = asks.post(&ids).await?;
     for (job, liars) in plan.lies() {
         say::line(&format!("job {job}: a lie by {}", liars.join(" and ")));
     }
