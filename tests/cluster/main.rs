@@ -144,6 +144,35 @@ fn the_main_job_runs_end_to_end_and_the_demo_writes_what_it_measured() {
     assert!(hashes.iter().all(|hash| hash == &hashes[0] && hash.as_str().unwrap().len() == 64));
 }
 
+#[test]
+fn one_honest_executor_beats_three_liars_and_the_audit_finds_a_flipped_bit() {
+    let _machine = MACHINE.blocking_lock();
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("seen.json");
+    run(Command::new(binary("lockstep-demo"))
+        .args(["--dispute", "--json"])
+        .arg(&file)
+        .arg("--model")
+        .arg(model_folder()));
+    let seen: Value = serde_json::from_slice(&std::fs::read(&file).unwrap()).unwrap();
+    assert_eq!(seen["game"]["games"], 3, "{seen}");
+    assert!(seen["game"]["witness_bytes"].as_u64().unwrap() <= 128 << 10, "{seen}");
+    let sorted = |name: &str| {
+        let rows = seen[name].as_array().unwrap().iter().map(ToString::to_string);
+        rows.collect::<std::collections::BTreeSet<_>>()
+    };
+    assert_eq!(sorted("slashes"), sorted("expected_slashes"));
+    assert_eq!(sorted("slashes").len(), 3, "{seen}");
+    assert_eq!(seen["honest_lost"], 0);
+    assert_eq!(seen["result_right"], true);
+    assert_eq!(seen["audit"]["exit"], 0);
+    assert!(seen["audit"]["heights"].as_u64().unwrap() > 20, "{seen}");
+    assert_eq!(seen["audit"]["report_hash"].as_str().unwrap().len(), 64);
+    assert_eq!(seen["flipped"]["exit"], 10);
+    assert!(seen["flipped"]["height"].as_u64().unwrap() > 0, "{seen}");
+    assert!(seen["flipped"]["key"].is_string(), "{seen}");
+}
+
 #[tokio::test]
 async fn stock_cosmjs_reads_signs_sends_and_posts_a_job() {
     let _machine = MACHINE.lock().await;
