@@ -9,6 +9,8 @@
 pub mod bonds;
 pub mod close;
 pub mod defend;
+#[cfg(test)]
+mod exhaustive_tests;
 pub mod fall;
 pub mod game;
 pub mod open;
@@ -16,6 +18,8 @@ pub mod open;
 mod testing;
 #[cfg(test)]
 mod tests;
+#[cfg(test)]
+mod traces;
 mod tree;
 
 use lockstep_proto::lockstep::job::v1::Job;
