@@ -16,7 +16,7 @@ use lockstep_vm::trace::{Source, Statement, Step, TraceTree, Tracer, verify_step
 
 use super::PlayError;
 use super::evidence::{Answer, Evidence, Nodes};
-use super::lie::Lie;
+use super::lie::{Claimed, Lie};
 
 /// A model in memory, every leaf of its artefact checked.
 #[derive(Clone)]
@@ -86,10 +86,21 @@ impl Program {
         ids: &[u32],
         lie: Lie,
     ) -> Result<Run, PlayError> {
+        self.altered(version, job, ids, |tracer| lie.told(tracer, version))
+    }
+
+    /// As [`Program::repeat`], with another trace, and another answer where one is claimed.
+    pub(super) fn altered(
+        &self,
+        version: &Version,
+        job: &Job,
+        ids: &[u32],
+        alter: impl FnOnce(Tracer) -> Result<(Tracer, Claimed), PlayError>,
+    ) -> Result<Run, PlayError> {
         let mut run = self.repeat(version, job, ids)?;
         let (model, cpu) = (Arc::clone(&self.model), Arc::clone(&self.cpu));
         let tracer = Tracer::new(model, cpu, Arc::clone(&self.source), ids);
-        let (tracer, claimed) = lie.told(tracer.map_err(PlayError::trace)?, version)?;
+        let (tracer, claimed) = alter(tracer.map_err(PlayError::trace)?)?;
         run.tracer = Arc::new(tracer);
         if let Some((status, output)) = claimed {
             let root = commitment::output_root(version, status, &output);
@@ -99,16 +110,6 @@ impl Program {
         }
         Ok(run)
     }
-}
-
-fn answer(
-    version: &Version,
-    job: &Job,
-    status: RunStatus,
-    output_root: Hash,
-) -> Result<Answer, PlayError> {
-    let result_root = commitment::result_root(version, job, status, &output_root);
-    Ok(Answer { status, output_root, result_root: result_root.map_err(PlayError::trace)? })
 }
 
 /// A run that was repeated: evidence for a trial. It is traced when its trace is first asked for.

@@ -8,7 +8,9 @@ use lockstep_proto::lockstep::trial::v1::{
     Answer as OnTrial, Challenge, Game, GameState, Supporter, SupporterState, Trace, Trial,
 };
 use lockstep_vm::hash::Hash;
-use lockstep_vm::merkle::{Tree, below, fold, height, leaf_hash, root_of_top, under};
+use lockstep_vm::merkle::{Tree, below, fold, height, leaf_hash, root_of_top, under, verify_hash};
+use lockstep_vm::result::Status;
+use lockstep_vm::trace::last_leaf;
 
 use crate::play::{Answer, Evidence, Intent, Move, Node, Nodes, Now, PlayError, Player, Seat};
 
@@ -94,26 +96,38 @@ impl Evidence for Made {
     }
 }
 
+/// What a leaf of a trace with this root must be, from a witness.
+type Judge = Box<dyn Fn(&Hash, u64, &[u8]) -> Option<Hash>>;
+
 /// A trial, its referee, and what was opened.
-#[derive(Debug)]
 pub(super) struct Court {
     pub(super) trial: Trial,
     pub(super) height: u64,
     lists: BTreeMap<Node, Vec<u8>>,
-    truth: Vec<Hash>,
+    leaves: u64,
+    judge: Judge,
 }
 
 impl Court {
-    /// Members by account, and what each revealed.
+    /// Members by account, and what each revealed, before a judge who knows what is right.
     pub(super) fn open(members: &[(Account, &Made)]) -> Self {
+        let leaves = members[0].1.count();
+        let truth = truth(leaves);
+        let judge =
+            move |_: &Hash, leaf, _: &[u8]| truth.get(usize::try_from(leaf).unwrap()).copied();
+        let members: Vec<_> = members.iter().map(|(it, made)| (*it, made.answer())).collect();
+        Self::before(Box::new(judge), leaves, &members)
+    }
+
+    /// Members by account, and what each revealed.
+    pub(super) fn before(judge: Judge, leaves: u64, members: &[(Account, Answer)]) -> Self {
         let mut trial =
             Trial { job: 1, defend_counter: DEFEND, call_counter: CALL, ..Trial::default() };
-        let truth = truth(members[0].1.count());
-        for (account, made) in members {
-            let answer = answer(&mut trial, &made.answer().result_root);
+        for (account, revealed) in members {
+            let answer = answer(&mut trial, &revealed.result_root);
             stand(&mut trial, *account, *account, answer, 0);
         }
-        Self { trial, height: 0, lists: BTreeMap::new(), truth }
+        Self { trial, height: 0, lists: BTreeMap::new(), leaves, judge }
     }
 
     pub(super) fn now(&self) -> Now {
@@ -122,7 +136,7 @@ impl Court {
     }
 
     /// Everything that a seat has to do now, with the lists that it asks for.
-    pub(super) fn turn(&self, seat: &mut Seat<Made>) -> Vec<(Intent, Move)> {
+    pub(super) fn turn<E: Evidence>(&self, seat: &mut Seat<E>) -> Vec<(Intent, Move)> {
         loop {
             let turn = seat.turn(&self.trial, &self.now()).unwrap();
             assert!(turn.failures.is_empty(), "{:?}", turn.failures);
@@ -167,14 +181,20 @@ impl Court {
                 }
                 Some(())
             }
-            Move::Defend { output_root, steps_root, nodes, .. } => {
-                let count = u64::try_from(self.truth.len()).unwrap();
+            Move::Defend { status, output_root, steps_root, nodes, last_path } => {
+                let count = self.leaves;
                 let root = fold(count, height(count), 0, &nodes)?;
                 (root_of_top(count, &root) == steps_root).then_some(())?;
                 let number = u32::try_from(self.trial.traces.len()).unwrap();
                 let node = Node { trace: number, level: height(count), position: 0 };
                 self.lists.insert(node, nodes.concat());
-                let answer = answer(&mut self.trial, &output_root);
+                let leaf = last_leaf(count, status_of(status), &output_root);
+                // Made-up leaves have no such form.
+                let says = verify_hash(&steps_root, count - 1, count, &leaf, &last_path);
+                let mine = self.trial.supporters.iter().find(|it| it.account == me)?;
+                let answer = mine.answer;
+                let made = self.trial.answers[usize::try_from(answer).unwrap()].result_root.clone();
+                (says || made == output_root).then_some(())?;
                 self.trial.traces.push(Trace {
                     account: me.to_vec(),
                     answer,
@@ -190,7 +210,7 @@ impl Court {
                 self.games_at(node, GameState::Open, GameState::Call);
                 list.is_none().then_some(())
             }
-            Move::Prove(node, _) => self.prove(node),
+            Move::Prove(node, witness) => self.prove(node, &witness),
             Move::Concede => {
                 let mut mine = self.trial.supporters.iter_mut().filter(|it| it.account == me);
                 mine.next()?.set_state(SupporterState::Conceded);
@@ -200,7 +220,7 @@ impl Court {
     }
 
     fn call(&mut self, me: Account, node: Node) -> Option<()> {
-        let count = u64::try_from(self.truth.len()).unwrap();
+        let count = self.leaves;
         let mut games = self.trial.games.iter_mut();
         let game = games.find(|game| game.trace == node.trace && game.challenger == me);
         let (level, position) = game.as_ref().map_or((height(count), 0), |g| (g.level, g.position));
@@ -224,15 +244,16 @@ impl Court {
         Some(())
     }
 
-    fn prove(&mut self, node: Node) -> Option<()> {
-        let at = usize::try_from(node.position).unwrap();
+    fn prove(&mut self, node: Node, witness: &[u8]) -> Option<()> {
         let said = self.lists.iter().find_map(|(list, bytes)| {
             let leaves = list.trace == node.trace && below(list.level) == 0;
             let first = list.position << list.level;
             let at = usize::try_from(node.position.checked_sub(first)?).unwrap();
             leaves.then(|| bytes.as_chunks::<32>().0.get(at).copied())?
         })?;
-        if said == self.truth[at] {
+        let trace = &self.trial.traces[usize::try_from(node.trace).unwrap()];
+        let root = trace.steps_root.as_slice().try_into().unwrap();
+        if (self.judge)(root, node.position, witness) == Some(said) {
             self.games_at(node, GameState::Open, GameState::Lost);
         } else {
             self.fell(node.trace);
@@ -296,6 +317,10 @@ impl Court {
     }
 }
 
+fn status_of(status: RunStatus) -> Status {
+    if status == RunStatus::Halted { Status::Halted } else { Status::Fault }
+}
+
 fn answer(trial: &mut Trial, root: &Hash) -> u32 {
     let at = trial.answers.iter().position(|answer| answer.result_root == root);
     let at = at.unwrap_or_else(|| {
@@ -312,23 +337,23 @@ fn stand(trial: &mut Trial, account: Account, validator: Account, answer: u32, b
 }
 
 /// A party at a trial.
-pub(super) struct Party {
+pub(super) struct Party<E = Made> {
     pub(super) account: Account,
-    pub(super) seat: Seat<Made>,
+    pub(super) seat: Seat<E>,
     /// How many moves it makes before it falls silent.
     pub(super) patience: usize,
 }
 
-impl Party {
-    pub(super) fn new(name: u8, made: &Made, bonds: bool, stubborn: bool) -> Self {
+impl<E: Evidence> Party<E> {
+    pub(super) fn new(name: u8, evidence: E, bonds: bool, stubborn: bool) -> Self {
         let account = [name; 20];
         let player = Player { account, operator: None, bonds, stubborn };
-        Self { account, seat: Seat::new(player, made.clone()), patience: usize::MAX }
+        Self { account, seat: Seat::new(player, evidence), patience: usize::MAX }
     }
 }
 
 /// Plays until the trial can end: which answers stand.
-pub(super) fn play(court: &mut Court, parties: &mut [Party]) -> Vec<Hash> {
+pub(super) fn play<E: Evidence>(court: &mut Court, parties: &mut [Party<E>]) -> Vec<Hash> {
     for _ in 0..100 {
         if let Some(survivors) = court.survivors() {
             return survivors;

@@ -1,6 +1,7 @@
 //! Whole games, over traces of any length.
 
 mod court;
+mod real;
 
 use court::{Court, Made, Party, lie, play, truth};
 use lockstep_proto::lockstep::trial::v1::{Supporter, SupporterState};
@@ -14,8 +15,8 @@ const OTHER: u8 = 3;
 /// An honest member and one that revealed what `lie` says, each with its own trace.
 fn duel(right: &Made, wrong: &Made) -> (Court, [Party; 2]) {
     let court = Court::open(&[([HONEST; 20], right), ([LIAR; 20], wrong)]);
-    let honest = Party::new(HONEST, right, false, false);
-    (court, [honest, Party::new(LIAR, wrong, false, true)])
+    let honest = Party::new(HONEST, right.clone(), false, false);
+    (court, [honest, Party::new(LIAR, wrong.clone(), false, true)])
 }
 
 #[test]
@@ -69,7 +70,7 @@ fn honest_is_taken_anew_after_every_block_and_still_wins() {
     let wrong = Made::new(lie(leaves, &[12_345], "wrong"));
     let (mut court, mut parties) = duel(&right, &wrong);
     while court.survivors().is_none() {
-        parties[0] = Party::new(HONEST, &right, false, false);
+        parties[0] = Party::new(HONEST, right.clone(), false, false);
         let moves = parties.iter_mut().flat_map(|party| {
             let account = party.account;
             court.turn(&mut party.seat).into_iter().map(move |(_, it)| (account, it))
@@ -89,9 +90,9 @@ fn two_liars_that_differ_refute_each_other_and_the_honest_one_stays() {
     let members = [([HONEST; 20], &right), ([LIAR; 20], &one), ([OTHER; 20], &two)];
     let mut court = Court::open(&members);
     let mut parties = [
-        Party::new(HONEST, &right, false, false),
-        Party::new(LIAR, &one, false, true),
-        Party::new(OTHER, &two, false, true),
+        Party::new(HONEST, right.clone(), false, false),
+        Party::new(LIAR, one.clone(), false, true),
+        Party::new(OTHER, two.clone(), false, true),
     ];
     assert_eq!(play(&mut court, &mut parties), [right.answer().result_root]);
 }
@@ -103,9 +104,9 @@ fn an_auditor_alone_beats_a_committee_that_agrees_on_a_lie() {
     let wrong = Made::new(lie(leaves, &[500], "wrong"));
     let mut court = Court::open(&[([LIAR; 20], &wrong), ([OTHER; 20], &wrong)]);
     let mut parties = [
-        Party::new(LIAR, &wrong, false, true),
-        Party::new(OTHER, &wrong, false, true),
-        Party::new(HONEST, &right, true, false),
+        Party::new(LIAR, wrong.clone(), false, true),
+        Party::new(OTHER, wrong.clone(), false, true),
+        Party::new(HONEST, right.clone(), true, false),
     ];
     assert_eq!(play(&mut court, &mut parties), [right.answer().result_root]);
 }
@@ -116,7 +117,7 @@ fn an_auditor_puts_no_bond_where_an_honest_member_defends() {
     let right = Made::new(truth(leaves));
     let (mut court, parties) = duel(&right, &Made::new(lie(leaves, &[500], "wrong")));
     let mut parties = Vec::from(parties);
-    parties.push(Party::new(OTHER, &right, true, false));
+    parties.push(Party::new(OTHER, right.clone(), true, false));
     assert_eq!(play(&mut court, &mut parties), [right.answer().result_root]);
     assert!(court.trial.challenges.is_empty());
 }
@@ -128,7 +129,7 @@ fn an_auditor_steps_in_where_the_honest_member_is_gone() {
     let (mut court, parties) = duel(&right, &Made::new(lie(leaves, &[500], "wrong")));
     let mut parties = Vec::from(parties);
     parties[0].patience = 0;
-    parties.push(Party::new(OTHER, &right, true, false));
+    parties.push(Party::new(OTHER, right.clone(), true, false));
     assert_eq!(play(&mut court, &mut parties), [right.answer().result_root]);
     assert_eq!(court.trial.challenges.len(), 1);
 }
@@ -156,9 +157,9 @@ fn a_bogus_trace_of_the_right_answer_falls_and_the_answer_stays() {
     let members = [([HONEST; 20], &right), ([LIAR; 20], &wrong), ([OTHER; 20], &bogus)];
     let mut court = Court::open(&members);
     let mut parties = [
-        Party::new(HONEST, &right, false, false),
-        Party::new(LIAR, &wrong, false, true),
-        Party::new(OTHER, &bogus, false, true),
+        Party::new(HONEST, right.clone(), false, false),
+        Party::new(LIAR, wrong.clone(), false, true),
+        Party::new(OTHER, bogus.clone(), false, true),
     ];
     assert_eq!(play(&mut court, &mut parties), [right.answer().result_root]);
     let states: Vec<_> = court.trial.supporters.iter().map(Supporter::state).collect();
