@@ -122,6 +122,9 @@ impl Table {
             return Ok(Arc::clone(seat));
         }
         let job = self.tools.node.job(id).await?;
+        // A member of the job cannot challenge what it revealed.
+        let own = job.members.iter().any(|it| it.validator == self.tools.me.operator);
+        let fault = fault.filter(|fault| !own || *fault != Kind::FalseChallenge);
         let run = self.recompute(&job, fault).await?;
         Ok(self.take_seat(id, run, fault).await)
     }

@@ -20,14 +20,21 @@ pub(crate) struct Watch {
     batch_jobs_max: usize,
     /// Jobs and the answers that were found right, or challenged.
     seen: BTreeSet<(u64, Root)>,
+    /// Jobs that were challenged because a fault was injected: once is enough.
+    accused: BTreeSet<u64>,
 }
 
 impl Watch {
     pub(crate) fn new(me: &Me, settings: &Settings) -> Self {
         // Nobody can guess a salt, and no job has the id 0.
         let sample = Sample::new(me.key.salt(&me.chain_id, 0, 0), settings.watch_percent);
-        let batch_jobs_max = settings.batch_jobs_max;
-        Self { operator: me.operator.to_vec(), sample, batch_jobs_max, seen: BTreeSet::new() }
+        Self {
+            operator: me.operator.to_vec(),
+            sample,
+            batch_jobs_max: settings.batch_jobs_max,
+            seen: BTreeSet::new(),
+            accused: BTreeSet::new(),
+        }
     }
 
     /// Runs what can still be challenged and was not looked at.
@@ -44,22 +51,33 @@ impl Watch {
             let Some(root) = root(&job).filter(|root| !self.seen.contains(&(job.id, *root))) else {
                 continue;
             };
-            if accused.contains(&job.id) {
-                let fault = Some(Kind::FalseChallenge);
-                let run = table.recompute(&job, fault).await?;
-                table.challenge(&job, run, fault).await?;
-                self.seen.insert((job.id, root));
+            if accused.contains(&job.id) && !self.is_own(&job) {
+                if self.accused.insert(job.id) {
+                    self.accuse(table, &job).await?;
+                }
             } else if self.sample.takes(job.id) && !self.is_own(&job) {
                 by_version.entry(job.version).or_default().push(job);
             }
         }
         for (version, jobs) in by_version {
-            table.tools.prepare(version).await?;
+            // One that cannot be run must not keep the others from being looked at.
+            if let Err(error) = table.tools.prepare(version).await {
+                tracing::warn!(version, %error, "what others answered was not looked at");
+                continue;
+            }
             for jobs in jobs.chunks(self.batch_jobs_max) {
-                self.check(table, version, jobs).await?;
+                if let Err(error) = self.check(table, version, jobs).await {
+                    tracing::warn!(version, %error, "what others answered was not looked at");
+                }
             }
         }
         Ok(())
+    }
+
+    async fn accuse(&self, table: &Arc<Table>, job: &Job) -> Result<(), StepError> {
+        let fault = Some(Kind::FalseChallenge);
+        let run = table.recompute(job, fault).await?;
+        table.challenge(job, run, fault).await
     }
 
     /// Whether the own validator revealed the answer that stands.

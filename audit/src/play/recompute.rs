@@ -112,6 +112,16 @@ impl Program {
     }
 }
 
+fn answer(
+    version: &Version,
+    job: &Job,
+    status: RunStatus,
+    output_root: Hash,
+) -> Result<Answer, PlayError> {
+    let result_root = commitment::result_root(version, job, status, &output_root);
+    Ok(Answer { status, output_root, result_root: result_root.map_err(PlayError::trace)? })
+}
+
 /// A run that was repeated: evidence for a trial. It is traced when its trace is first asked for.
 pub struct Run {
     program: Program,

@@ -31,6 +31,8 @@ pub struct Turn {
 pub struct Seat<E> {
     player: Player,
     evidence: E,
+    /// When the trial began that the rest is about: a job may be on trial again.
+    started_height: u64,
     opened: Opened,
     /// Lists that the chain did not have at a height.
     absent: BTreeMap<Node, u64>,
@@ -42,8 +44,24 @@ impl<E: Evidence> Seat<E> {
     /// A seat with all that is known by own computation.
     #[must_use]
     pub fn new(player: Player, evidence: E) -> Self {
-        let (absent, made) = (BTreeMap::new(), BTreeMap::new());
-        Self { player, evidence, opened: Opened::default(), absent, made }
+        Self {
+            player,
+            evidence,
+            started_height: 0,
+            opened: Opened::default(),
+            absent: BTreeMap::new(),
+            made: BTreeMap::new(),
+        }
+    }
+
+    /// Forgets another trial of the same job.
+    fn enter(&mut self, trial: &Trial) {
+        if self.started_height != trial.started_height {
+            self.started_height = trial.started_height;
+            self.opened = Opened::default();
+            self.absent.clear();
+            self.made.clear();
+        }
     }
 
     /// What is known by own computation.
@@ -62,6 +80,7 @@ impl<E: Evidence> Seat<E> {
         node: Node,
         bytes: &[u8],
     ) -> Result<(), PlayError> {
+        self.enter(trial);
         if bytes.is_empty() {
             self.absent.insert(node, now.height);
             return Ok(());
@@ -75,6 +94,7 @@ impl<E: Evidence> Seat<E> {
     /// # Errors
     /// Where the trial cannot be played at all.
     pub fn turn(&mut self, trial: &Trial, now: &Now) -> Result<Turn, PlayError> {
+        self.enter(trial);
         let decision = self.view(trial, now).decide()?;
         let mut turn = Turn::default();
         turn.missing.extend(

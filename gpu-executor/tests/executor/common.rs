@@ -87,13 +87,20 @@ fn genesis(validators: u8) -> Genesis {
     genesis.params.commit_window_ms = 1;
     genesis.params.reveal_window_blocks = 30;
     genesis.params.reveal_window_ms = 1;
-    genesis.params.challenge_window_blocks = 2;
+    genesis.params.challenge_window_blocks = 12;
     genesis.params.challenge_window_ms = 1;
+    genesis.params.trial_bond = 1000;
+    genesis.params.trial_defend_blocks = 20;
+    genesis.params.trial_defend_ms = 1;
+    genesis.params.trial_call_blocks = 20;
+    genesis.params.trial_call_ms = 1;
+    genesis.params.trial_move_blocks = 20;
+    genesis.params.trial_move_ms = 1;
     genesis.accounts.push(account(&me, 1 << 40, &["council", "publisher", "developer"]));
     for number in 1..=validators {
         let (operator, executor) = (address_of(&key(number)), address_of(&key(number + 50)));
         genesis.accounts.push(account(&operator, 0, &["validator"]));
-        genesis.accounts.push(account(&executor, 0, &["executor"]));
+        genesis.accounts.push(account(&executor, 1_000_000, &["executor"]));
         genesis.validators.push(GenesisValidator {
             operator: address::operator(&operator),
             consensus_key: hex::encode(consensus_key(number)),
@@ -200,8 +207,9 @@ impl Network {
         let block = Block { header, txs: &txs, evidence: Vec::new() };
         let outcome = finalize(&chain.state, &block, &K256).unwrap();
         for tx in &outcome.txs {
-            // A duty's transaction may come after a vote that did the same.
-            let late = (4200..4500).contains(&tx.code);
+            // A duty's transaction may come after a vote that did the same, and a move of a trial
+            // after another's that did.
+            let late = (4200..4500).contains(&tx.code) || (4600..5200).contains(&tx.code);
             assert!(tx.code == 0 || late, "{}", tx.log);
         }
         chain.state.apply(outcome.writes);
@@ -212,7 +220,7 @@ impl Network {
 
     /// Steps until `done` gives something, with time for the executors after each block.
     pub(crate) async fn until<T>(&self, what: &str, done: impl Fn(&Chain) -> Option<T>) -> T {
-        for _ in 0..200 {
+        for _ in 0..400 {
             if let Some(found) = done(&self.chain.lock().unwrap()) {
                 return found;
             }

@@ -4,4 +4,5 @@
 
 mod blobs;
 mod common;
+mod trial;
 mod worker;

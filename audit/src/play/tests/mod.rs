@@ -207,3 +207,17 @@ fn a_new_executor_of_a_member_goes_on_where_the_old_one_stopped() {
     let moves = court.turn(&mut Seat::new(player, right));
     assert!(matches!(moves[..], [(Intent::Defend, _)]), "{moves:?}");
 }
+
+#[test]
+fn a_seat_forgets_what_was_opened_in_another_trial_of_the_job() {
+    let right = Made::new(truth(1000));
+    let mut honest = Party::new(HONEST, right.clone(), false, false);
+    for (began, at) in [(5, 300), (90, 700)] {
+        let wrong = Made::new(lie(1000, &[at], "wrong"));
+        let (mut court, [_, liar]) = duel(&right, &wrong);
+        court.trial.started_height = began;
+        let mut parties = [honest, liar];
+        assert_eq!(play(&mut court, &mut parties), [right.answer().result_root]);
+        [honest, _] = parties;
+    }
+}
