@@ -48,9 +48,9 @@ impl Watch {
         let present: BTreeSet<u64> = jobs.iter().map(|job| job.id).collect();
         self.seen.retain(|(job, _)| present.contains(job));
         for job in jobs {
-            let Some(root) = root(&job).filter(|root| !self.seen.contains(&(job.id, *root))) else {
+            if root(&job).is_none_or(|root| self.seen.contains(&(job.id, root))) {
                 continue;
-            };
+            }
             if accused.contains(&job.id) && !self.is_own(&job) {
                 if self.accused.insert(job.id) {
                     self.accuse(table, &job).await?;
