@@ -13,6 +13,10 @@ pub mod defend;
 mod exhaustive_tests;
 pub mod fall;
 pub mod game;
+#[cfg(test)]
+mod game_tests;
+#[cfg(test)]
+mod moves;
 pub mod open;
 #[cfg(test)]
 mod testing;

@@ -27,7 +27,7 @@ pub(super) const TOKENS: [u32; 2] = [1, 2];
 pub(super) struct Model {
     pub(super) manifest: Vec<u8>,
     artefact: Tree,
-    model: Arc<interp::Model>,
+    loaded: Arc<interp::Model>,
     cpu: Arc<Cpu>,
     source: Arc<dyn Source>,
 }
@@ -54,14 +54,14 @@ impl Model {
         Self {
             manifest: model.manifest().encode().to_vec(),
             artefact: Tree::new(open().each_leaf(|_, _| ()).unwrap()),
-            model: Arc::new(model),
+            loaded: Arc::new(model),
             cpu: Arc::new(Cpu::new(Isa::Scalar, 1).unwrap()),
             source: Arc::new(Mutex::new(open())),
         }
     }
 
     fn tracer(&self) -> Tracer {
-        let (model, cpu) = (Arc::clone(&self.model), Arc::clone(&self.cpu));
+        let (model, cpu) = (Arc::clone(&self.loaded), Arc::clone(&self.cpu));
         Tracer::new(model, cpu, Arc::clone(&self.source), &TOKENS).unwrap()
     }
 
