@@ -27,6 +27,7 @@ use prost_types::Any;
 
 use crate::executor::{self, Behaviour};
 use crate::keys::{Account, Validator};
+use crate::party::{Chair, Kind, Manner};
 
 /// Bytes of a block that CometBFT allows.
 pub const BLOCK_BYTES_MAX: u64 = 4 << 20;
@@ -34,6 +35,11 @@ pub const BLOCK_BYTES_MAX: u64 = 4 << 20;
 pub const GAS_LIMIT: u64 = 1_000_000;
 /// The fee of such a transaction, in ulock.
 pub const FEE: u64 = 1_000;
+
+/// What moves of trials sign: one may have a step recomputed.
+const PROOF_GAS_LIMIT: u64 = 5_000_000;
+/// The code of a move that found no place in the block.
+pub const NOT_PROPOSED: u32 = u32::MAX;
 
 /// A [`K256`] that remembers, so that many replicas cost one check.
 #[derive(Debug, Default)]
@@ -128,6 +134,10 @@ pub struct Cluster {
     pub validators: Vec<Validator>,
     /// How the executor of each behaves.
     pub behaviours: Vec<Behaviour>,
+    /// How accounts play trials: executors, where not as one should, and auditors.
+    pub manners: BTreeMap<String, Manner>,
+    /// What they have sent for their trials, and what became of it.
+    pub played: Vec<Played>,
     /// The copies of the chain.
     pub replicas: Vec<Replica>,
     /// Of the last block.
@@ -142,7 +152,21 @@ pub struct Cluster {
     pub transcript: blake3::Hasher,
     pending: BTreeMap<Address, u64>,
     accounts: BTreeMap<String, Account>,
+    chairs: BTreeMap<String, Chair>,
     verifier: Arc<Remembers>,
+}
+
+/// Something that was sent for a trial.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Played {
+    /// The block that it came into.
+    pub height: u64,
+    /// The account.
+    pub who: String,
+    /// What it did.
+    pub kind: Kind,
+    /// 0, or why it was refused.
+    pub code: u32,
 }
 
 impl Cluster {
@@ -178,6 +202,9 @@ impl Cluster {
             transcript: blake3::Hasher::new(),
             pending: BTreeMap::new(),
             accounts: BTreeMap::new(),
+            chairs: BTreeMap::new(),
+            manners: BTreeMap::new(),
+            played: Vec::new(),
             verifier: Arc::default(),
             chain_id,
         }
@@ -292,6 +319,44 @@ impl Cluster {
         txs
     }
 
+    /// Who may take part in trials: the executors that are alive, and everyone with a manner.
+    fn parties(&self) -> Vec<(String, Behaviour)> {
+        let mut parties = Vec::new();
+        for (me, behaviour) in self.validators.iter().zip(&self.behaviours) {
+            let stored = VALIDATORS.get(self.state(), &me.operator.address).unwrap();
+            let works = stored.is_some_and(|stored| stored.executor == me.executor.address);
+            if works && *behaviour != Behaviour::Dead {
+                parties.push((me.executor.name.clone(), *behaviour));
+            }
+        }
+        let outside = self.manners.keys().filter(|name| !name.starts_with("exec"));
+        parties.extend(outside.map(|name| (name.clone(), Behaviour::Honest)));
+        parties
+    }
+
+    /// What everybody sends for trials.
+    fn moves(&mut self) -> Vec<(Played, Vec<u8>)> {
+        let mut moves = Vec::new();
+        for (who, behaviour) in self.parties() {
+            let account = self.keys(&who);
+            let manner = self.manners.get(&who).cloned().unwrap_or_default();
+            let mut chair = self.chairs.remove(&who).unwrap_or_default();
+            let revealed = |job| behaviour.claim(job);
+            for act in chair.acts(self.state(), &account, &manner, &revealed) {
+                // A challenge alone is no duty.
+                let mut unsigned = self.unsigned(&who, vec![act.message]);
+                if act.kind != Kind::Challenge {
+                    (unsigned.fee, unsigned.gas_limit) = (0, PROOF_GAS_LIMIT);
+                }
+                let kind = act.kind;
+                let played = Played { height: self.height + 1, who: who.clone(), kind, code: 0 };
+                moves.push((played, unsigned.sign(&account.key)));
+            }
+            self.chairs.insert(who, chair);
+        }
+        moves
+    }
+
     /// Plays a height, and asserts everything that must hold after it.
     ///
     /// # Panics
@@ -301,6 +366,8 @@ impl Cluster {
         let height = self.height + 1;
         self.time_ms += if plan.step_ms == 0 { 1000 } else { plan.step_ms };
         let mut txs = self.duties();
+        let moves = self.moves();
+        txs.extend(moves.iter().map(|(_, tx)| tx.clone()));
         txs.extend(plan.txs.iter().cloned());
         let commit = self.last_commit.clone().filter(|_| !plan.restart);
         let mut proposed = Vec::new();
@@ -328,6 +395,11 @@ impl Cluster {
             assert_eq!(self.replicas[0].rebuilt_root(), roots[0], "height {height}: rebuilt root");
         }
         self.note(&roots[0], &outcome);
+        for (mut played, tx) in moves {
+            let place = proposed.iter().position(|found| *found == tx);
+            played.code = place.map_or(NOT_PROPOSED, |place| outcome.txs[place].code);
+            self.played.push(played);
+        }
         self.height = height;
         self.last_commit = Some(next_commit);
         self.pending.clear();

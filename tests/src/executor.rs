@@ -112,7 +112,7 @@ fn blobs() -> Vec<Vec<u32>> {
     blobs
 }
 
-fn run_status(status: Status) -> RunStatus {
+pub(crate) fn run_status(status: Status) -> RunStatus {
     if status == Status::Halted { RunStatus::Halted } else { RunStatus::Fault }
 }
 

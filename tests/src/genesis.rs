@@ -22,6 +22,9 @@ pub const MEMBERS: &[(&str, &[&str])] = &[
     ("delegator", &["observer"]),
     ("mallory", &["observer"]),
     ("poor", &["developer"]),
+    ("auditor0", &["auditor"]),
+    ("auditor1", &["auditor"]),
+    ("auditor2", &["auditor"]),
 ];
 
 /// Rules whose windows pass within a few blocks. Jobs cost exactly the model's price.

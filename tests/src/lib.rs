@@ -8,7 +8,9 @@ pub mod genesis;
 pub mod keys;
 pub mod model;
 pub mod network;
+pub mod party;
 pub mod rng;
+pub mod story;
 
 use std::path::PathBuf;
 
