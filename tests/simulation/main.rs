@@ -2,6 +2,7 @@
 //!
 //! `LOCKSTEP_SEEDS=1000` and `LOCKSTEP_HEIGHTS=200` play more; `LOCKSTEP_SEED=7` plays one.
 
+mod disputes;
 mod rules;
 mod scenarios;
 mod workload;
@@ -36,12 +37,22 @@ fn whatever_happens_replicas_agree_and_the_books_are_right() {
         ("JOB_STATE_EXPIRED", 5),
         ("JOB_STATE_FAILED", 5),
         ("JOB_STATE_UNAVAILABLE", 5),
-        ("JOB_STATE_CANCELLED", 20),
+        ("JOB_STATE_CANCELLED", 10),
         ("OFFENCE_WRONG_RESULT", 5),
         ("OFFENCE_NO_REVEAL", 5),
         ("OFFENCE_NO_SHOW", 5),
         ("OFFENCE_EQUIVOCATION", 5),
-        ("trials", 10),
+        ("OFFENCE_CONCEDED", 5),
+        ("trials ended", 100),
+        ("challenges", 100),
+        ("traces fallen by proof", 50),
+        ("traces fallen by silence", 50),
+        ("games lost", 50),
+        ("concessions", 20),
+        ("premiums paid", 20),
+        ("answers of challengers", 5),
+        ("waves", 5),
+        ("cancelled verdicts", 2),
         ("new attempts", 5),
         ("late deliveries", 5),
         ("validator updates", 200),

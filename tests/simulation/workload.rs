@@ -5,9 +5,9 @@ use std::collections::BTreeMap;
 use lockstep_chain::block::Evidence;
 use lockstep_chain::envelope::{Unsigned, any};
 use lockstep_chain::state::tables::{JOBS, MODELS, SLASHES};
-use lockstep_proto::lockstep::job::v1::{JobState, MemberState};
+use lockstep_proto::lockstep::job::v1::JobState;
 use lockstep_proto::lockstep::member::v1::Role;
-use lockstep_proto::lockstep::staking::v1::Offence;
+use lockstep_proto::lockstep::staking::v1::{MsgCancelVerdict, Offence, Slash};
 use lockstep_tests::actions;
 use lockstep_tests::cluster::{Cluster, Plan, Report};
 use lockstep_tests::executor::Behaviour;
@@ -15,6 +15,8 @@ use lockstep_tests::genesis::{LOCK, genesis, params};
 use lockstep_tests::model::{TOKENS_MAX, VOCABULARY};
 use lockstep_tests::rng::Rng;
 use prost_types::Any;
+
+use crate::disputes::Disputes;
 
 /// How much a run did.
 #[derive(Debug, Default, Clone, PartialEq, Eq)]
@@ -24,8 +26,12 @@ pub(crate) struct Done {
 }
 
 impl Done {
-    fn count(&mut self, what: impl Into<String>) {
-        *self.counts.entry(what.into()).or_default() += 1;
+    pub(crate) fn count(&mut self, what: impl Into<String>) {
+        self.add(what, 1);
+    }
+
+    pub(crate) fn add(&mut self, what: impl Into<String>, count: u64) {
+        *self.counts.entry(what.into()).or_default() += count;
     }
 
     pub(crate) fn of(&self, what: &str) -> u64 {
@@ -47,6 +53,7 @@ struct World {
     blocks_left: u64,
     /// Transactions of earlier blocks, to be sent again.
     old: Vec<Vec<u8>>,
+    disputes: Disputes,
 }
 
 /// Plays so many heights from a seed; returns what it did and a hash over everything.
@@ -57,9 +64,12 @@ pub(crate) fn play(seed: u64, heights: u64) -> (Done, [u8; 32]) {
     let mut params = params();
     params.compute_price = rng.below(2) * 1_000_000;
     params.open_jobs_max = 12;
+    let mut cluster = actions::with_models(&genesis(&stakes, params));
+    let disputes = Disputes::new(&mut cluster);
     let mut world = World {
-        cluster: actions::with_models(&genesis(&stakes, params)),
+        cluster,
         rng,
+        disputes,
         done: Done::default(),
         blocks_left: heights,
         old: Vec::new(),
@@ -78,6 +88,7 @@ impl World {
     fn step(&mut self) {
         self.blocks_left -= 1;
         self.moods();
+        self.disputes.moods(&mut self.cluster, &mut self.rng);
         let mut txs = Vec::new();
         for _ in 0..self.rng.below(6) {
             txs.push(self.good());
@@ -100,6 +111,7 @@ impl World {
         let wild = [
             Behaviour::LiesFrom(job + 1),
             Behaviour::LiesOnceFor(job + 1),
+            Behaviour::Invents(u8::try_from(number).unwrap()),
             Behaviour::Silent,
             Behaviour::NeverReveals,
             Behaviour::RevealsAfter(1 + self.rng.below(8)),
@@ -217,14 +229,31 @@ impl World {
     }
 
     fn council(&mut self, validator: usize) -> (String, Any) {
-        let message = match self.rng.below(6) {
+        let message = match self.rng.below(8) {
+            6 | 7 => return self.cancel_verdict(),
             0 => actions::grant(&format!("new{}", self.rng.below(9)), Role::Developer, None),
             1 => actions::revoke("poor", Role::Developer),
             2 => actions::grant("poor", Role::Developer, None),
-            3 => actions::revoke(&format!("exec{validator}"), Role::Executor),
+            3 => {
+                self.disputes.revoked(validator);
+                actions::revoke(&format!("exec{validator}"), Role::Executor)
+            }
             _ => actions::grant(&format!("exec{validator}"), Role::Executor, Some(validator)),
         };
         ("council".to_owned(), message)
+    }
+
+    /// The council finds that a verdict of a wave was a driver's fault.
+    fn cancel_verdict(&mut self) -> (String, Any) {
+        let all = SLASHES.scan(self.cluster.state(), &(), usize::MAX).unwrap();
+        let waits = |slash: &&(u64, Slash)| slash.1.wave && !slash.1.executed && !slash.1.cancelled;
+        let slash = all.iter().find(waits).map_or_else(|| self.rng.below(9), |(id, _)| *id);
+        let message = MsgCancelVerdict {
+            council_member: self.cluster.keys("council").text(),
+            slash,
+            reason: "a fault of the driver".to_owned(),
+        };
+        ("council".to_owned(), any(&message))
     }
 
     fn publisher(&mut self) -> (String, Any) {
@@ -285,6 +314,7 @@ impl World {
         if !report.outcome.validator_updates.is_empty() {
             self.done.count("validator updates");
         }
+        self.disputes.learn(&self.cluster, &report.outcome, &mut self.done);
         for (tx, outcome) in report.txs.iter().zip(&report.outcomes) {
             self.done.count(format!("code {}", outcome.code));
             if self.old.len() < 50 {
@@ -295,13 +325,10 @@ impl World {
 
     /// Counts how jobs ended and who was punished, once, at the end.
     fn tally(&mut self) {
+        self.disputes.check(&mut self.cluster, &mut self.done);
         let state = self.cluster.state();
         for (_, job) in JOBS.scan(state, &(), usize::MAX).unwrap() {
             self.done.count(job.state().as_str_name());
-            let wrong = |state| matches!(state, MemberState::Wrong | MemberState::Conceded);
-            if job.members.iter().any(|member| wrong(member.state())) {
-                self.done.count("trials");
-            }
             if job.attempt > 1 {
                 self.done.count("new attempts");
             }

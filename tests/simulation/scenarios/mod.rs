@@ -1,18 +1,24 @@
 //! Scenarios with exact expected numbers: four validators of 100 LOCK each unless said otherwise.
 
+mod books;
 mod jobs;
 mod staking;
-mod trials;
+mod trials_challenges;
+mod trials_concessions;
+mod trials_lies;
+mod trials_silence;
+mod trials_waves;
 
 use lockstep_chain::envelope::any;
 use lockstep_chain::state::tables::SLASHES;
 use lockstep_proto::lockstep::chain::v1::Params;
 use lockstep_proto::lockstep::job::v1::{Job, JobState, MsgPostJob, PayoutKind};
-use lockstep_proto::lockstep::staking::v1::Slash;
+use lockstep_proto::lockstep::staking::v1::{Offence, Slash};
 use lockstep_tests::actions::{self, with_models};
 use lockstep_tests::cluster::Cluster;
-use lockstep_tests::executor::Behaviour;
+use lockstep_tests::executor::{self, Behaviour, Claim};
 use lockstep_tests::genesis::{LOCK, genesis, params};
+use lockstep_tests::party::{Kind, Manner};
 
 const STAKE: u64 = 100 * LOCK;
 
@@ -77,4 +83,42 @@ fn paid(job: &Job, kind: PayoutKind) -> Vec<u64> {
 
 fn set(cluster: &mut Cluster, number: usize, behaviour: Behaviour) {
     cluster.behaviours[number] = behaviour;
+}
+
+/// Every verdict: against whom, for what, how much was taken.
+fn verdicts(cluster: &Cluster) -> Vec<(usize, Offence, u64)> {
+    let number = |slash: &Slash| {
+        let mut all = cluster.validators.iter();
+        all.position(|v| v.operator.address == slash.validator.as_slice()).unwrap()
+    };
+    slashes(cluster).iter().map(|s| (number(s), s.offence(), s.amount)).collect()
+}
+
+/// Posts a job of which two validators are members, before they have committed.
+fn post_to_two(cluster: &mut Cluster) -> (u64, [usize; 2]) {
+    let id = post_child(cluster);
+    (id, committee(cluster, id).try_into().unwrap())
+}
+
+fn manner(cluster: &mut Cluster, who: &str, manner: Manner) {
+    cluster.manners.insert(who.to_owned(), manner);
+}
+
+/// How often an account has made a move that was taken.
+fn made(cluster: &Cluster, who: &str, kind: Kind) -> usize {
+    let taken = cluster.played.iter().filter(|it| it.code == 0);
+    taken.filter(|it| it.who == who && it.kind == kind).count()
+}
+
+/// The codes with which moves of an account were refused.
+fn refused(cluster: &Cluster, who: &str, kind: Kind) -> Vec<u32> {
+    let refused = cluster.played.iter().filter(|it| it.code != 0);
+    refused.filter(|it| it.who == who && it.kind == kind).map(|it| it.code).collect()
+}
+
+/// Whether a job has ended with the right answer.
+fn is_right(cluster: &Cluster, id: u64) -> bool {
+    let job = cluster.job(id);
+    job.state() == JobState::Final
+        && job.result_root == executor::root(cluster.state(), &job, Claim::Truth)
 }

@@ -91,7 +91,6 @@ fn a_commitment_that_is_never_revealed_costs_a_thousandth_and_the_others_answer_
 }
 
 #[test]
-#[ignore = "needs executors that defend their answers"]
 fn undelegated_stake_is_slashed_with_the_rest_and_matures_late() {
     let mut cluster = four();
     let liar = 0;
@@ -130,7 +129,6 @@ fn undelegated_stake_is_slashed_with_the_rest_and_matures_late() {
 }
 
 #[test]
-#[ignore = "needs executors that defend their answers"]
 fn stake_that_left_before_the_offence_is_not_liable() {
     let mut cluster = four();
     let leaves = cluster.tx("val0", vec![actions::undelegate("val0", 0, 50 * LOCK)]);
