@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 
 use clap::{Parser, Subcommand};
-use lockstep_node::commands::{archive, check, devnet, init, start, status};
+use lockstep_node::commands::{archive, check, devnet, init, inspect, start, status};
 use lockstep_node::{child, exit};
 
 /// A node of a Lockstep network: runs CometBFT and the executor, and executes the chain.
@@ -28,6 +28,8 @@ enum Command {
     Check(check::Check),
     /// Writes blocks, commits and results into plain files, for audits.
     Archive(archive::Archive),
+    /// Serves the state and the blocks of a stopped node, for queries and audits.
+    Inspect(inspect::Inspect),
     /// Becomes a program that dies with its parent.
     #[command(name = child::COMMAND, hide = true)]
     AsChildOf {
@@ -46,6 +48,7 @@ fn main() {
         Command::Status(arguments) => status::run(&arguments),
         Command::Check(arguments) => check::run(&arguments),
         Command::Archive(arguments) => archive::run(&arguments),
+        Command::Inspect(arguments) => inspect::run(&arguments),
         Command::AsChildOf { parent, program, arguments } => {
             Err(child::become_child(parent, &program, &arguments))
         }

@@ -4,6 +4,8 @@ use lockstep_chain::error::{Fault, TxError};
 use lockstep_chain::query;
 use prost::Message as _;
 
+mod raw;
+
 use crate::store::{HeightError, Store};
 
 /// The type of the proof operation in an answer: `data` is a `cosmos.ics23.v1.CommitmentProof` over
@@ -56,7 +58,11 @@ pub fn answer(
     prove: bool,
 ) -> Result<Answer, NoAnswer> {
     let at = store.at(height).map_err(no_height)?;
-    let found = query::query(&at, path, data).map_err(|error| match error {
+    let found = match raw::answer(store, &at, path, data) {
+        Some(found) => found,
+        None => query::query(&at, path, data),
+    };
+    let found = found.map_err(|error| match error {
         TxError::Reject(reject) => {
             NoAnswer::Refused { code: reject.code, log: reject.reason.to_owned() }
         }

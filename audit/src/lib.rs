@@ -8,6 +8,7 @@ pub mod amounts;
 pub mod archive;
 pub mod books;
 pub mod comet;
+pub mod compare;
 pub mod light;
 pub mod play;
 pub mod receipt;

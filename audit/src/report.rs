@@ -65,6 +65,9 @@ pub struct Difference {
     /// What it means, where that is not plain.
     #[serde(skip_serializing_if = "String::is_empty")]
     pub note: String,
+    /// Two nodes differ, and neither is known to be right: A has `expected`, B has `found`.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub of_two: bool,
 }
 
 impl Difference {
@@ -76,6 +79,11 @@ impl Difference {
     ) -> Self {
         let (expected, found) = (expected.into(), found.into());
         Self { what: what.into(), expected, found, ..Self::default() }
+    }
+
+    /// A has one `what`, B another.
+    pub fn between(what: impl Into<String>, a: impl Into<Value>, b: impl Into<Value>) -> Self {
+        Self { of_two: true, ..Self::new(what, a, b) }
     }
 
     /// In this block.
@@ -111,7 +119,12 @@ impl fmt::Display for Difference {
         if let Some(key) = &self.key {
             write!(f, "{key}: ")?;
         }
-        write!(f, "{} must be {}, is {}", self.what, words(&self.expected), words(&self.found))?;
+        let (expected, found) = (words(&self.expected), words(&self.found));
+        if self.of_two {
+            write!(f, "{}: A has {expected}, B has {found}", self.what)?;
+        } else {
+            write!(f, "{} must be {expected}, is {found}", self.what)?;
+        }
         if !self.note.is_empty() {
             write!(f, " ({})", self.note)?;
         }
@@ -122,6 +135,7 @@ impl fmt::Display for Difference {
 /// A value without the quotes of a plain text.
 fn words(value: &Value) -> String {
     match value {
+        Value::Null => "nothing".to_owned(),
         Value::String(text) if text.is_empty() => "nothing".to_owned(),
         Value::String(text) => text.clone(),
         other => other.to_string(),
@@ -242,8 +256,9 @@ impl Difference {
         );
         rows.extend(self.key.as_ref().map(|key| ("key", key.clone())));
         rows.push(("what", self.what.clone()));
-        rows.push(("must be", words(&self.expected)));
-        rows.push(("is", words(&self.found)));
+        let names = if self.of_two { ("A has", "B has") } else { ("must be", "is") };
+        rows.push((names.0, words(&self.expected)));
+        rows.push((names.1, words(&self.found)));
         if !self.note.is_empty() {
             rows.push(("note", self.note.clone()));
         }

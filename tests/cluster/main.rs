@@ -2,6 +2,8 @@
 //!
 //! One test at a time: a network of four validators takes both cores of a small machine.
 
+mod audit;
+
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
 use std::time::{Duration, Instant};

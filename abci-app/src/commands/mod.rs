@@ -4,6 +4,7 @@ pub mod archive;
 pub mod check;
 pub mod devnet;
 pub mod init;
+pub mod inspect;
 pub mod start;
 pub mod status;
 

@@ -108,6 +108,22 @@ impl<'a> At<'a> {
         self.view.app_hash(self.height)?.ok_or(Fault::Corrupt("changesets"))
     }
 
+    /// The keys that the height's block wrote, in byte order.
+    ///
+    /// # Errors
+    /// When the disk fails.
+    pub fn changes(&self) -> Result<Vec<Vec<u8>>, Fault> {
+        let bytes = self.view.read(Family::Changesets, &self.height.to_be_bytes())?;
+        let bytes = bytes.ok_or(Fault::Corrupt("changesets"))?;
+        Ok(parse_changeset(&bytes)?.1.into_iter().map(<[u8]>::to_vec).collect())
+    }
+
+    /// The oldest height that is retained.
+    #[must_use]
+    pub const fn oldest(&self) -> u64 {
+        self.view.oldest
+    }
+
     /// What the state says about `key`, with a proof under [`At::app_hash`]. At an old height the
     /// first proof computes the tree of that height, in time proportional to the writes since.
     ///

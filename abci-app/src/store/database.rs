@@ -87,11 +87,15 @@ fn options(write_buffer_bytes: usize, cache: &rocksdb::Cache) -> Options {
 }
 
 impl Database {
-    pub(super) fn open(folder: &Path, block_cache_bytes: usize) -> Result<Self, Fault> {
+    pub(super) fn open(
+        folder: &Path,
+        block_cache_bytes: usize,
+        read_only: bool,
+    ) -> Result<Self, Fault> {
         let cache = rocksdb::Cache::new_lru_cache(block_cache_bytes);
         let mut global = Options::default();
-        global.create_if_missing(true);
-        global.create_missing_column_families(true);
+        global.create_if_missing(!read_only);
+        global.create_missing_column_families(!read_only);
         global.set_max_background_jobs(2);
         global.set_max_open_files(512);
         global.set_max_total_wal_size(256 << 20);
@@ -111,7 +115,12 @@ impl Database {
             let buffer = if name == "meta" || name == "default" { 1 << 20 } else { 32 << 20 };
             ColumnFamilyDescriptor::new(name, options(buffer, &cache))
         });
-        let db = DB::open_cf_descriptors(&global, folder, families)
+        let opened = if read_only {
+            DB::open_cf_descriptors_read_only(&global, folder, families, false)
+        } else {
+            DB::open_cf_descriptors(&global, folder, families)
+        };
+        let db = opened
             .map_err(|error| fault(&format!("open the database {}", folder.display()), &error))?;
         Ok(Self { db })
     }

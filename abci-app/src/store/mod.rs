@@ -140,6 +140,15 @@ impl Store {
         self.committed.read().tip.map_or(open::EMPTY_ROOT, |tip| tip.app_hash)
     }
 
+    /// The root of the state as it is, which differs from [`Store::app_hash`] only where a damaged
+    /// folder was opened to be read.
+    ///
+    /// # Errors
+    /// Only when a node of the tree is missing, which is a bug.
+    pub fn root(&self) -> Result<Hash, Fault> {
+        self.committed.read().tree.root()
+    }
+
     /// Computes the app hash of a block without changing the committed state. The block replaces the
     /// one finalized before it, if that was not committed. Height 0 is the genesis state, which
     /// `InitChain` may finalize and commit again as long as no block follows.

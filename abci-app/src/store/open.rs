@@ -32,11 +32,19 @@ pub struct StoreOptions {
     pub cache_bytes_max: u64,
     /// Bound of RocksDB's own cache of blocks.
     pub block_cache_bytes_max: usize,
+    /// Writes nothing, and opens a damaged state too, to look at it: then [`Store::root`] is not
+    /// [`Store::app_hash`].
+    pub read_only: bool,
 }
 
 impl Default for StoreOptions {
     fn default() -> Self {
-        Self { retained_heights: 0, cache_bytes_max: 256 << 20, block_cache_bytes_max: 64 << 20 }
+        Self {
+            retained_heights: 0,
+            cache_bytes_max: 256 << 20,
+            block_cache_bytes_max: 64 << 20,
+            read_only: false,
+        }
     }
 }
 
@@ -58,7 +66,8 @@ pub(super) fn open(
         Fault::Storage(format!("cannot create the data folder {}: {error}", folder.display()))
     })?;
     let lock = FolderLock::acquire(folder)?;
-    let database = Database::open(&folder.join("db"), options.block_cache_bytes_max)?;
+    let cache_bytes = options.block_cache_bytes_max;
+    let database = Database::open(&folder.join("db"), cache_bytes, options.read_only)?;
     check_format(&database, folder)?;
     let tip = match database.get(Family::Meta, META_TIP)? {
         Some(bytes) => Some(Tip::decode(&bytes)?),
@@ -66,7 +75,7 @@ pub(super) fn open(
     };
     let tree = rebuild(&database, progress)?;
     let (root, committed) = (tree.root()?, tip.map_or(EMPTY_ROOT, |tip| tip.app_hash));
-    if root != committed {
+    if root != committed && !options.read_only {
         return Err(Fault::Storage(format!(
             "the state in {} does not have the committed app hash {} but {}\n\
              hint: its files were changed or damaged; check the disk, then let the node sync into an \

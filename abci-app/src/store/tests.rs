@@ -3,7 +3,7 @@
 use std::path::Path;
 
 use lockstep_chain::error::Fault;
-use lockstep_chain::state::Writes;
+use lockstep_chain::state::{StateRead as _, Writes};
 use rocksdb::{ColumnFamilyDescriptor, DB, Options};
 
 use super::database::{Family, META_FORMAT};
@@ -49,6 +49,22 @@ fn state_that_does_not_have_the_committed_app_hash_is_refused() {
     let refusal = open(folder.path()).unwrap_err().to_string();
     assert!(refusal.contains("does not have the committed app hash"), "{refusal}");
     assert!(refusal.contains("hint: "), "{refusal}");
+}
+
+#[test]
+fn a_damaged_state_opens_to_be_read_and_is_not_written() {
+    let folder = tempfile::tempdir().unwrap();
+    filled(folder.path());
+    let store = open(folder.path()).unwrap();
+    store.database.put_synced(Family::State, &[1, 50], b"another value").unwrap();
+    drop(store);
+    let options = StoreOptions { read_only: true, ..StoreOptions::default() };
+    let store = Store::open(folder.path(), &options, &mut |_| {}).unwrap();
+    assert_ne!(store.root().unwrap(), store.app_hash());
+    let at = store.at(None).unwrap();
+    assert_eq!(at.get_raw(&[1, 50]).unwrap().unwrap(), b"another value");
+    assert_eq!(at.changes().unwrap().len(), 100);
+    assert!(store.database.put_synced(Family::State, &[1, 51], b"x").is_err());
 }
 
 #[test]

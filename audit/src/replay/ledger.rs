@@ -9,7 +9,7 @@ use lockstep_proto::lockstep::audit::v1::TxResult;
 use tendermint_proto::v0_38::abci::ExecTxResult;
 use tendermint_proto::v0_38::types::BlockId;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, RwLock};
 
 use super::check;
@@ -41,6 +41,8 @@ pub struct Ledger {
     /// A result of the last block that is not as the source has it; the next header decides which
     /// of the two stands in the chain.
     doubt: Option<Difference>,
+    /// What the last block wrote.
+    last_keys: BTreeSet<Vec<u8>>,
 }
 
 impl Ledger {
@@ -74,7 +76,7 @@ impl Ledger {
         for set in [&position.signed, &position.signing, &position.to_sign] {
             known.learn(set);
         }
-        Self { known: Arc::new(known), tree, position, doubt: None }
+        Self { known: Arc::new(known), tree, position, doubt: None, last_keys: BTreeSet::new() }
     }
 
     /// A state that was saved. Its root must be the position's.
@@ -95,6 +97,11 @@ impl Ledger {
     #[must_use]
     pub const fn position(&self) -> &Position {
         &self.position
+    }
+
+    /// The keys that the last block wrote.
+    pub(super) const fn last_keys(&self) -> &BTreeSet<Vec<u8>> {
+        &self.last_keys
     }
 
     /// Reads the state.
@@ -144,6 +151,7 @@ impl Ledger {
         }
 
         self.count(prepared, &results, &outcome.writes);
+        self.last_keys = outcome.writes.keys().cloned().collect();
         write(&self.known.state).apply(outcome.writes);
         self.tree.commit(&Rayon, pending).map_err(fault)?;
         self.step(prepared, height, root, results_hash(&results));

@@ -4,9 +4,11 @@
 //! while the batch before is executed.
 
 mod check;
+mod explain;
 mod ledger;
 mod position;
 mod prepare;
+pub mod recompute;
 mod saved;
 
 #[cfg(test)]
@@ -116,7 +118,12 @@ pub fn run(
     let mut hint = None;
     match ended.and(kept) {
         Ok(()) => {}
-        Err(Stop::Difference(difference)) => report.differs(*difference),
+        Err(Stop::Difference(mut difference)) => {
+            if let Some(url) = source.node().filter(|_| difference.what == "header.app_hash") {
+                explain::root(&mut difference, &url, &ledger);
+            }
+            report.differs(*difference);
+        }
         Err(Stop::Incomplete { what, hint: todo }) => {
             report.lacks(what);
             hint = Some(todo);

@@ -51,6 +51,11 @@ pub trait Source: Send {
     /// Where it cannot be read.
     fn heights(&mut self) -> Result<Heights>;
 
+    /// The address of a node that may be asked for its state, where blocks come from one.
+    fn node(&self) -> Option<String> {
+        None
+    }
+
     /// At least one height from `from` on, at most `max` of them, in order.
     ///
     /// # Errors

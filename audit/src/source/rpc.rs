@@ -47,6 +47,48 @@ impl Rpc {
         self.runtime.block_on(self.client.call(method, params))
     }
 
+    /// Asks the application; the value of its answer.
+    ///
+    /// # Errors
+    /// As [`Rpc::call`], and where the application refuses.
+    pub fn query(&self, path: &str, data: &[u8], height: Option<u64>) -> Result<Vec<u8>> {
+        #[derive(Deserialize)]
+        struct Answer {
+            response: Response,
+        }
+        #[derive(Deserialize)]
+        struct Response {
+            #[serde(default)]
+            code: u32,
+            #[serde(default)]
+            log: String,
+            #[serde(default, deserialize_with = "base64")]
+            value: Vec<u8>,
+        }
+        let params = json!({
+            "path": path,
+            "data": hex::encode(data),
+            "height": height.unwrap_or(0).to_string(),
+            "prove": false,
+        });
+        let answer = self.call("abci_query", params)?;
+        let Answer { response } = self.client.parse("abci_query", answer)?;
+        if response.code != 0 {
+            return Err(self
+                .client
+                .lacks(path, format!("{} (code {})", response.log, response.code)));
+        }
+        Ok(response.value)
+    }
+
+    /// One height.
+    ///
+    /// # Errors
+    /// As [`Rpc::call`].
+    pub fn entry(&self, height: u64) -> Result<Entry> {
+        self.runtime.block_on(self.client.entry(height))
+    }
+
     /// The genesis file, as CometBFT gives it.
     ///
     /// # Errors
@@ -76,6 +118,10 @@ impl Rpc {
 impl Source for Rpc {
     fn name(&self) -> String {
         self.client.url.clone()
+    }
+
+    fn node(&self) -> Option<String> {
+        Some(self.client.url.clone())
     }
 
     fn heights(&mut self) -> Result<Heights> {

@@ -63,3 +63,148 @@ impl ::prost::Name for TxResult {
         "/lockstep.audit.v1.TxResult".into()
     }
 }
+/// `/lockstep.audit.v1.Query/Heights`: which states a node has.
+#[derive(serde::Serialize, serde::Deserialize)]
+#[serde(default, deny_unknown_fields)]
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct QueryHeightsResponse {
+    /// The oldest height whose state is retained.
+    #[prost(uint64, tag = "1")]
+    pub oldest: u64,
+    /// The last one.
+    #[prost(uint64, tag = "2")]
+    pub newest: u64,
+    /// The root that was recorded for it.
+    #[prost(bytes = "vec", tag = "3")]
+    #[serde(with = "crate::json::hex")]
+    pub app_hash: ::prost::alloc::vec::Vec<u8>,
+    /// The root of the state as it is there. Another one than `app_hash` means that files were changed.
+    #[prost(bytes = "vec", tag = "4")]
+    #[serde(with = "crate::json::hex")]
+    pub root: ::prost::alloc::vec::Vec<u8>,
+}
+impl ::prost::Name for QueryHeightsResponse {
+    const NAME: &'static str = "QueryHeightsResponse";
+    const PACKAGE: &'static str = "lockstep.audit.v1";
+    fn full_name() -> ::prost::alloc::string::String {
+        "lockstep.audit.v1.QueryHeightsResponse".into()
+    }
+    fn type_url() -> ::prost::alloc::string::String {
+        "/lockstep.audit.v1.QueryHeightsResponse".into()
+    }
+}
+/// `/lockstep.audit.v1.Query/Changes`: which keys the block of a height wrote.
+#[derive(serde::Serialize, serde::Deserialize)]
+#[serde(default, deny_unknown_fields)]
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct QueryChangesRequest {
+    /// Only keys after this one.
+    #[prost(bytes = "vec", tag = "1")]
+    #[serde(with = "crate::json::hex")]
+    pub after: ::prost::alloc::vec::Vec<u8>,
+    /// At most so many keys, and at most 10000.
+    #[prost(uint32, tag = "2")]
+    pub limit: u32,
+}
+impl ::prost::Name for QueryChangesRequest {
+    const NAME: &'static str = "QueryChangesRequest";
+    const PACKAGE: &'static str = "lockstep.audit.v1";
+    fn full_name() -> ::prost::alloc::string::String {
+        "lockstep.audit.v1.QueryChangesRequest".into()
+    }
+    fn type_url() -> ::prost::alloc::string::String {
+        "/lockstep.audit.v1.QueryChangesRequest".into()
+    }
+}
+#[derive(serde::Serialize, serde::Deserialize)]
+#[serde(default, deny_unknown_fields)]
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct QueryChangesResponse {
+    /// The root after the block.
+    #[prost(bytes = "vec", tag = "1")]
+    #[serde(with = "crate::json::hex")]
+    pub app_hash: ::prost::alloc::vec::Vec<u8>,
+    /// In byte order.
+    #[prost(bytes = "vec", repeated, tag = "2")]
+    #[serde(with = "crate::json::hex_list")]
+    pub keys: ::prost::alloc::vec::Vec<::prost::alloc::vec::Vec<u8>>,
+    /// Whether there are more.
+    #[prost(bool, tag = "3")]
+    pub more: bool,
+}
+impl ::prost::Name for QueryChangesResponse {
+    const NAME: &'static str = "QueryChangesResponse";
+    const PACKAGE: &'static str = "lockstep.audit.v1";
+    fn full_name() -> ::prost::alloc::string::String {
+        "lockstep.audit.v1.QueryChangesResponse".into()
+    }
+    fn type_url() -> ::prost::alloc::string::String {
+        "/lockstep.audit.v1.QueryChangesResponse".into()
+    }
+}
+/// `/lockstep.audit.v1.Query/Entries`: keys and values of a height. The answer has at most about a
+/// mebibyte. `/lockstep.audit.v1.Query/Value` gives one value by its key, with a proof.
+#[derive(serde::Serialize, serde::Deserialize)]
+#[serde(default, deny_unknown_fields)]
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct QueryEntriesRequest {
+    /// Only keys after this one.
+    #[prost(bytes = "vec", tag = "1")]
+    #[serde(with = "crate::json::hex")]
+    pub after: ::prost::alloc::vec::Vec<u8>,
+}
+impl ::prost::Name for QueryEntriesRequest {
+    const NAME: &'static str = "QueryEntriesRequest";
+    const PACKAGE: &'static str = "lockstep.audit.v1";
+    fn full_name() -> ::prost::alloc::string::String {
+        "lockstep.audit.v1.QueryEntriesRequest".into()
+    }
+    fn type_url() -> ::prost::alloc::string::String {
+        "/lockstep.audit.v1.QueryEntriesRequest".into()
+    }
+}
+#[derive(serde::Serialize, serde::Deserialize)]
+#[serde(default, deny_unknown_fields)]
+#[derive(Clone, PartialEq, ::prost::Message)]
+pub struct QueryEntriesResponse {
+    /// In byte order.
+    #[prost(message, repeated, tag = "1")]
+    pub entries: ::prost::alloc::vec::Vec<Entry>,
+    /// Whether there are more.
+    #[prost(bool, tag = "2")]
+    pub more: bool,
+}
+impl ::prost::Name for QueryEntriesResponse {
+    const NAME: &'static str = "QueryEntriesResponse";
+    const PACKAGE: &'static str = "lockstep.audit.v1";
+    fn full_name() -> ::prost::alloc::string::String {
+        "lockstep.audit.v1.QueryEntriesResponse".into()
+    }
+    fn type_url() -> ::prost::alloc::string::String {
+        "/lockstep.audit.v1.QueryEntriesResponse".into()
+    }
+}
+/// A key of the state and its value.
+#[derive(serde::Serialize, serde::Deserialize)]
+#[serde(default, deny_unknown_fields)]
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct Entry {
+    /// The table's prefix and the key in it.
+    #[prost(bytes = "vec", tag = "1")]
+    #[serde(with = "crate::json::hex")]
+    pub key: ::prost::alloc::vec::Vec<u8>,
+    /// The encoded message.
+    #[prost(bytes = "vec", tag = "2")]
+    #[serde(with = "crate::json::hex")]
+    pub value: ::prost::alloc::vec::Vec<u8>,
+}
+impl ::prost::Name for Entry {
+    const NAME: &'static str = "Entry";
+    const PACKAGE: &'static str = "lockstep.audit.v1";
+    fn full_name() -> ::prost::alloc::string::String {
+        "lockstep.audit.v1.Entry".into()
+    }
+    fn type_url() -> ::prost::alloc::string::String {
+        "/lockstep.audit.v1.Entry".into()
+    }
+}

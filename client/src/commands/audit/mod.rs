@@ -2,6 +2,7 @@
 //! where the audit could not be carried through.
 
 mod books;
+mod compare;
 mod replay;
 mod verify;
 mod watch;
@@ -36,6 +37,8 @@ pub(crate) enum Audit {
     /// Counts stake, what is on its way back and what was taken, from the transactions and from the
     /// state.
     Stake(books::Books),
+    /// Compares the states of two nodes: the first height at which they part, then the keys.
+    Compare(compare::Compare),
 }
 
 /// Where a report goes.
@@ -56,6 +59,7 @@ pub(super) async fn run(globals: &Globals, command: Audit) -> Result<u8> {
         Audit::Escrow(arguments) => books::run(globals, Kind::Escrow, arguments).await,
         Audit::Royalties(arguments) => books::run(globals, Kind::Royalties, arguments).await,
         Audit::Stake(arguments) => books::run(globals, Kind::Stake, arguments).await,
+        Audit::Compare(arguments) => compare::run(globals, arguments).await,
     }
 }
 

@@ -1,19 +1,21 @@
 //! `lockstep audit replay`.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Instant;
 
 use clap::Args;
 use lockstep_audit::comet::GenesisFile;
+use lockstep_audit::replay::recompute::{self, Holdings};
 use lockstep_audit::replay::{self, Ended, Options, Progress};
+use lockstep_audit::report::Verdict;
 use lockstep_audit::{Stop, source};
 use lockstep_client::Result;
 
 use super::{Output, apart, bar, refused};
 use crate::cli::Globals;
-use crate::console::note;
+use crate::console::{self, note};
 
 #[derive(Debug, Args)]
 pub(crate) struct Replay {
@@ -30,8 +32,23 @@ pub(crate) struct Replay {
     /// Saves the recomputed state in this folder and goes on from there the next time.
     #[arg(long)]
     state: Option<PathBuf>,
+    /// Runs jobs again that were paid for an answer, so many percent of them or `all`, and compares
+    /// the results. Everybody picks the same ones.
+    #[arg(long, value_name = "N%|all", value_parser = percent)]
+    recompute: Option<u8>,
+    /// Folder with artefacts for --recompute; what it lacks is fetched from --blobs.
+    #[arg(long)]
+    artefacts: Option<PathBuf>,
     #[command(flatten)]
     output: Output,
+}
+
+fn percent(text: &str) -> std::result::Result<u8, String> {
+    if text == "all" {
+        return Ok(100);
+    }
+    let number = text.strip_suffix('%').unwrap_or(text).parse().ok();
+    number.filter(|number| *number <= 100).ok_or_else(|| "0% to 100%, or all".to_owned())
 }
 
 pub(super) async fn run(globals: &Globals, arguments: Replay) -> Result<u8> {
@@ -45,7 +62,8 @@ pub(super) async fn run(globals: &Globals, arguments: Replay) -> Result<u8> {
         }
     });
     let start = Instant::now();
-    let (genesis, blocks) = (arguments.genesis, arguments.blocks);
+    let Replay { genesis, blocks, recompute, artefacts, output, .. } = arguments;
+    let blobs = globals.blobs.clone();
     let done = apart(move || {
         let bytes = std::fs::read(&genesis).map_err(|cause| {
             Stop::usage(format!("cannot read {}: {cause}", genesis.display()), "check the path")
@@ -57,18 +75,50 @@ pub(super) async fn run(globals: &Globals, arguments: Replay) -> Result<u8> {
             bar.set_length(progress.last);
             bar.set_position(progress.height);
         };
-        let ended = replay::run(&genesis, source.as_mut(), &options, &mut [], &mut show);
+        let mut ended = replay::run(&genesis, source.as_mut(), &options, &mut [], &mut show)?;
         bar.finish_and_clear();
-        ended
+        let seconds = start.elapsed().as_secs_f64();
+        if let Some(percent) = recompute.filter(|_| ended.report.verdict == Verdict::Pass) {
+            run_jobs(&mut ended, percent, artefacts.as_deref(), &blobs)?;
+        }
+        Ok((ended, seconds))
     })
     .await?;
-    let Ended { report, hint, txs, .. } = match done {
+    let (Ended { report, hint, txs, .. }, seconds) = match done {
         Ok(ended) => ended,
-        Err(stop) => return refused(globals, "replay", stop, &arguments.output),
+        Err(stop) => return refused(globals, "replay", stop, &output),
     };
-    let seconds = start.elapsed().as_secs_f64();
     if let Some(hint) = hint {
         note(&format!("hint: {hint}"));
     }
-    arguments.output.show(globals, &report, Some((txs, seconds)))
+    output.show(globals, &report, Some((txs, seconds)))
+}
+
+/// Runs jobs again after all blocks were found right.
+fn run_jobs(
+    ended: &mut Ended,
+    percent: u8,
+    artefacts: Option<&Path>,
+    blobs: &str,
+) -> lockstep_audit::Result<()> {
+    let holdings = Holdings::new(artefacts, Some(blobs))?;
+    let bar = console::bar("recompute", false);
+    let Ended { report, ledger, .. } = &mut *ended;
+    let done = ledger.with_state(|state| {
+        recompute::jobs(report, state, percent, &holdings, &mut |job, last| {
+            bar.set_length(last);
+            bar.set_position(job);
+        })
+    });
+    bar.finish_and_clear();
+    match done {
+        Ok(()) => {}
+        Err(Stop::Difference(difference)) => report.differs(*difference),
+        Err(Stop::Incomplete { what, hint }) => {
+            report.lacks(what);
+            ended.hint = Some(hint);
+        }
+        Err(usage) => return Err(usage),
+    }
+    Ok(())
 }
