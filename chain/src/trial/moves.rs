@@ -54,7 +54,7 @@ pub(super) struct Game {
     pub(super) traces: [Trace; 3],
     pub(super) witnesses: BTreeMap<(Kind, u64), Vec<u8>>,
     /// A leaf that is right in all of them.
-    right: u64,
+    pub(super) right: u64,
     /// Whether parties also dispute that leaf of traces that are wrong elsewhere, spoil the right
     /// answer by a wrong trace, and defend what others have said.
     pub(super) foolish: bool,
