@@ -165,7 +165,7 @@ fn at(
     report.fact("a_root", roots.0.as_str());
     report.fact("b_root", roots.1.as_str());
     let note = if is_oldest { "or before: no older height is retained by both" } else { "" };
-    differ(report, height, differing, note, roots);
+    differ(report, height, &differing, note, roots);
     Ok(())
 }
 
@@ -185,7 +185,7 @@ fn changed(
     );
     let differing = scan(a, b, height)?;
     let roots = (hex::encode(&heights.app_hash), hex::encode(&heights.root));
-    differ(report, height, differing, &note, roots);
+    differ(report, height, &differing, &note, roots);
     Ok(())
 }
 
@@ -194,7 +194,7 @@ type Pair = (Vec<u8>, Option<Vec<u8>>, Option<Vec<u8>>);
 fn differ(
     report: &mut Report,
     height: u64,
-    differing: Vec<Pair>,
+    differing: &[Pair],
     note: &str,
     roots: (String, String),
 ) {
@@ -209,7 +209,7 @@ fn differ(
         })
         .collect();
     report.fact("keys", listed);
-    let mut difference = match differing.first() {
+    let difference = match differing.first() {
         Some((key, a, b)) => {
             let (of_a, of_b) =
                 (describe_value(key, a.as_deref()), describe_value(key, b.as_deref()));
@@ -219,8 +219,7 @@ fn differ(
         }
         None => Difference::between("root of the state", roots.0, roots.1),
     };
-    difference.note = note.to_owned();
-    report.differs(difference.at(height));
+    report.differs(difference.note(note).at(height));
 }
 
 /// Every key of both states, side by side.

@@ -59,16 +59,13 @@ impl Holdings {
             let what = format!("the artefact {} is not usable: {cause}", hex::encode(root));
             Stop::incomplete(what, "give a folder that holds it by --artefacts")
         };
-        let program = match self.files.get(root) {
-            Some(path) => {
-                let reader = Reader::open(path).map_err(|cause| lacks(&cause))?;
-                Program::load(reader, threads)
-            }
-            None => {
-                let bytes = self.fetch(root, ARTEFACT_BYTES_MAX)?;
-                let reader = Reader::new(Cursor::new(bytes)).map_err(|cause| lacks(&cause))?;
-                Program::load(reader, threads)
-            }
+        let program = if let Some(path) = self.files.get(root) {
+            let reader = Reader::open(path).map_err(|cause| lacks(&cause))?;
+            Program::load(reader, threads)
+        } else {
+            let bytes = self.fetch(root, ARTEFACT_BYTES_MAX)?;
+            let reader = Reader::new(Cursor::new(bytes)).map_err(|cause| lacks(&cause))?;
+            Program::load(reader, threads)
         };
         let program = program.map_err(|cause| lacks(&cause))?;
         if program.root().as_slice() != root {
