@@ -144,13 +144,13 @@ impl Disputes {
             }
         }
         for who in honest {
-            self.check_money(cluster, &who);
+            Self::check_money(cluster, &who);
         }
         done.add("moves", u64::try_from(cluster.played.len()).unwrap());
     }
 
     /// Bonds return, so that an honest account has spent the fees of its challenges and nothing else.
-    fn check_money(&self, cluster: &mut Cluster, who: &str) {
+    fn check_money(cluster: &mut Cluster, who: &str) {
         let address = cluster.keys(who).address;
         let mut bonds = 0;
         for (_, trial) in TRIALS.scan(cluster.state(), &(), usize::MAX).unwrap() {

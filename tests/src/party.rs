@@ -112,6 +112,21 @@ struct Seated {
     seat: Seat<Story>,
 }
 
+/// Who acts, and what it has revealed of a job, or would have.
+#[derive(Clone, Copy)]
+struct Actor<'a> {
+    account: &'a Account,
+    manner: &'a Manner,
+    revealed: Claim,
+}
+
+impl Actor<'_> {
+    /// What it says of the job in a trial.
+    fn claim(&self) -> Claim {
+        self.manner.claim.unwrap_or(self.revealed)
+    }
+}
+
 impl Chair {
     /// Everything that an account sends now.
     ///
@@ -124,15 +139,16 @@ impl Chair {
         manner: &Manner,
         revealed: &dyn Fn(u64) -> Claim,
     ) -> Vec<Act> {
+        let actor = |job| Actor { account, manner, revealed: revealed(job) };
         let mut acts = Vec::new();
         for (id, trial) in TRIALS.scan(state, &(), usize::MAX).unwrap() {
             let job = JOBS.must(state, &id).unwrap();
-            acts.extend(self.play(state, account, manner, &job, &trial, revealed(id)));
+            acts.extend(self.play(state, actor(id), &job, &trial));
         }
         for (id, _) in VERIFIED.scan(state, &(), usize::MAX).unwrap() {
             let job = JOBS.must(state, &id).unwrap();
-            acts.extend(self.watch(account, manner, &job, revealed(id)));
-            acts.extend(deliver(account, manner, &job, revealed(id)));
+            acts.extend(self.watch(actor(id), &job));
+            acts.extend(deliver(actor(id), &job));
         }
         acts.retain(|act| !manner.mute.contains(&act.kind));
         acts
@@ -142,17 +158,15 @@ impl Chair {
     fn play(
         &mut self,
         state: &dyn StateRead,
-        account: &Account,
-        manner: &Manner,
+        actor: Actor<'_>,
         job: &Job,
         trial: &Trial,
-        revealed: Claim,
     ) -> Vec<Act> {
+        let Actor { account, manner, revealed } = actor;
         for challenge in trial.challenges.iter().filter(|it| it.account == account.address) {
             let answer = usize::try_from(challenge.answer).unwrap();
             self.challenged.insert((job.id, trial.answers[answer].result_root.clone()));
         }
-        let claim = manner.claim.unwrap_or(revealed);
         let sincere = manner.is_sincere(revealed);
         let player = Player {
             account: account.address,
@@ -161,22 +175,21 @@ impl Chair {
             stubborn: !sincere,
         };
         let ids = tokens(job);
-        let plot = (claim, manner.bogus);
+        let plot = (actor.claim(), manner.bogus);
         let fresh = || {
-            let seat = Seat::new(player, Story::of(&ids, claim, manner.bogus));
+            let seat = Seat::new(player, Story::of(&ids, plot.0, plot.1));
             Seated { player, plot, started: trial.started_height, seat }
         };
-        let key = (job.id, job.attempt);
-        let seated = self.seats.entry(key).or_insert_with(fresh);
+        let seated = self.seats.entry((job.id, job.attempt)).or_insert_with(fresh);
         // A new manner, or a second trial of the same attempt.
         let same = (seated.player, seated.plot, seated.started);
         if same != (player, plot, trial.started_height) {
             *seated = fresh();
         }
         let moves = turn(state, &mut seated.seat, trial, sincere);
-        let leaves = seated.seat.evidence().clone();
+        let leaves = seated.seat.evidence().leaves();
         let act = |(intent, it): (Intent, Move)| {
-            let kind = kind(&intent, &it, &leaves);
+            let kind = kind(&intent, &it, leaves);
             let message = bend(it, manner, &ids).message(&account.address, job.id);
             Act { kind, message }
         };
@@ -184,15 +197,15 @@ impl Chair {
     }
 
     /// Recomputes a verified job, and challenges an answer that is not the own.
-    fn watch(&self, account: &Account, manner: &Manner, job: &Job, revealed: Claim) -> Option<Act> {
-        let claim = manner.claim.unwrap_or(revealed);
-        let own = root_of(&tokens(job), claim);
+    fn watch(&self, actor: Actor<'_>, job: &Job) -> Option<Act> {
+        let own = Story::of(&tokens(job), actor.claim(), None).answer().result_root;
         let before = self.challenged.contains(&(job.id, job.result_root.clone()));
+        let manner = actor.manner;
         if !manner.watches || own == *job.result_root || (before && !manner.insists) {
             return None;
         }
         let message = any(&MsgChallenge {
-            challenger: account.text(),
+            challenger: actor.account.text(),
             job: job.id,
             result_root: job.result_root.clone(),
             own_result_root: own.to_vec(),
@@ -205,10 +218,6 @@ impl Chair {
 fn operator_of(state: &dyn StateRead, account: &Account) -> Option<Address> {
     let stored = ACCOUNTS.get(state, &account.address).unwrap()?;
     stored.validator.try_into().ok()
-}
-
-fn root_of(ids: &[u32], claim: Claim) -> [u8; 32] {
-    Story::of(ids, claim, None).answer().result_root
 }
 
 /// Lets a seat decide, with all that the chain knows.
@@ -239,10 +248,10 @@ fn turn(
     }
 }
 
-fn kind(intent: &Intent, it: &Move, story: &Story) -> Kind {
+fn kind(intent: &Intent, it: &Move, leaves: u64) -> Kind {
     match (intent, it) {
         (_, Move::Call(node)) => {
-            let first = merkle::below(merkle::height(story.leaves()));
+            let first = merkle::below(merkle::height(leaves));
             if node.level == first { Kind::FirstCall } else { Kind::Call }
         }
         (Intent::Challenge { .. }, _) => Kind::Challenge,
@@ -280,17 +289,19 @@ fn bend(it: Move, manner: &Manner, ids: &[u32]) -> Move {
 
 /// Hands in the output of an answer that the account brought, as the chain asks only those without a
 /// validator.
-fn deliver(account: &Account, manner: &Manner, job: &Job, revealed: Claim) -> Option<Act> {
+fn deliver(actor: Actor<'_>, job: &Job) -> Option<Act> {
+    let me = actor.account;
     let asked = job.delivered_height == 0
-        && job.earners.iter().any(|it| it.account == account.address && it.validator.is_empty());
-    let run = manner.claim.unwrap_or(revealed).run(&tokens(job));
-    let message = asked.then(|| {
-        any(&MsgDeliverOutput {
-            executor: account.text(),
-            job: job.id,
-            status: run_status(run.status).into(),
-            output: run.output,
-        })
-    })?;
+        && job.earners.iter().any(|it| it.account == me.address && it.validator.is_empty());
+    if !asked {
+        return None;
+    }
+    let run = actor.claim().run(&tokens(job));
+    let message = any(&MsgDeliverOutput {
+        executor: me.text(),
+        job: job.id,
+        status: run_status(run.status).into(),
+        output: run.output,
+    });
     Some(Act { kind: Kind::Deliver, message })
 }
