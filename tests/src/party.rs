@@ -42,6 +42,7 @@ pub enum Kind {
 
 /// How somebody plays trials. The default is as one should.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
+#[expect(clippy::struct_excessive_bools, reason = "each is a vice of its own")]
 pub struct Manner {
     /// What it says a run gives; none: for executors what they revealed, for others the truth.
     pub claim: Option<Claim>,
