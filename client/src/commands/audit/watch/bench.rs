@@ -7,12 +7,14 @@ use std::sync::{Mutex, PoisonError};
 
 use lockstep_audit::play::{Court, Move, Node, PlayError, Program, Run};
 use lockstep_chain::envelope::{Unsigned, any};
+use lockstep_chain::tx::role_bit;
 use lockstep_client::blobs::{self, Blobs, INPUT_BYTES_MAX};
 use lockstep_client::rpc::Client;
 use lockstep_client::tx::{fee, message::Any};
 use lockstep_client::wallet::Wallet;
 use lockstep_client::{Error, query};
 use lockstep_proto::lockstep::job::v1::{Job, MsgDeliverOutput};
+use lockstep_proto::lockstep::member::v1::Role;
 use lockstep_proto::lockstep::model::v1::Version;
 use lockstep_proto::lockstep::trial::v1::{QueryTraceNodesRequest, QueryTrialRequest, Trial};
 use lockstep_vm::artefact::Reader;
@@ -63,6 +65,12 @@ impl Bench {
         }
         wallet.allow_on(&found)?;
         let account = query::account(&client, &wallet.address_text()).await?;
+        let roles = role_bit(Role::Auditor) | role_bit(Role::Executor);
+        if account.roles & roles == 0 {
+            let what = format!("{} is neither auditor nor executor", wallet.address_text());
+            let hint = "the council grants the role: `lockstep role grant ACCOUNT auditor`";
+            return Err(Error::usage(what, hint));
+        }
         Ok(Self {
             blobs: Blobs::new(blobs)?,
             files: artefacts.map(scan).transpose()?.unwrap_or_default(),

@@ -276,6 +276,7 @@ impl Watcher {
         if own.as_slice() == job.result_root {
             return Ok(true);
         }
+        self.says.wrong(job.id, &job.result_root);
         let answer: [u8; 32] = job.result_root.as_slice().try_into().unwrap_or_default();
         self.take_seat(job, run);
         self.running.insert(job.id, (height, false));
