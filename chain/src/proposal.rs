@@ -213,3 +213,98 @@ impl Signed {
         Ok(*power)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use alloc::string::ToString as _;
+
+    use k256::ecdsa::SigningKey;
+    use lockstep_proto::lockstep::member::v1::Account;
+    use prost_types::Any;
+
+    use super::*;
+    use crate::address::{account, from_public_key};
+    use crate::envelope::Unsigned;
+    use crate::model::artefact;
+    use crate::state::tables::ACCOUNTS;
+    use crate::trial::testing::{World, params};
+
+    /// Somebody who sends transactions.
+    struct Sender {
+        key: SigningKey,
+        sequence: u64,
+    }
+
+    impl Sender {
+        fn new(world: &mut World, number: u8) -> Self {
+            let key = SigningKey::from_slice(&[number; 32]).unwrap();
+            let point = key.verifying_key().to_sec1_point(true);
+            let address = from_public_key(point.as_bytes().try_into().unwrap());
+            world
+                .act(|ctx| {
+                    ACCOUNTS.put(ctx.state, &address, &Account::default());
+                    Ok(())
+                })
+                .unwrap();
+            Self { key, sequence: 0 }
+        }
+
+        /// The example of an action, which the sender signs though it is in another's name.
+        fn send(&mut self, name: &str) -> Vec<u8> {
+            let kind = tx::KINDS.iter().find(|kind| kind.name == name).unwrap();
+            let unsigned = Unsigned {
+                chain_id: "trial-1".to_string(),
+                sequence: self.sequence,
+                fee: 1_000,
+                gas_limit: 1_000,
+                messages: [self.in_own_name((kind.example)())].to_vec(),
+                ..Unsigned::default()
+            };
+            self.sequence += 1;
+            unsigned.sign(&self.key)
+        }
+
+        fn in_own_name(&self, any: Any) -> Any {
+            let point = self.key.verifying_key().to_sec1_point(true);
+            let own = account(&from_public_key(point.as_bytes().try_into().unwrap()));
+            let example = account(&[1; 20]);
+            // The example's signer stands first, and both addresses are of one length.
+            let at = any.value.windows(example.len()).position(|part| part == example.as_bytes());
+            let mut value = any.value.clone();
+            value[at.unwrap()..][..own.len()].copy_from_slice(own.as_bytes());
+            Any { value, ..any }
+        }
+    }
+
+    #[test]
+    fn moves_of_trials_go_first_and_everything_keeps_its_order() {
+        let mut world = World::new(2, params(), &artefact::example());
+        let (mut a, mut b) = (Sender::new(&mut world, 7), Sender::new(&mut world, 8));
+        let waiting = [
+            a.send("post_job"),
+            b.send("call_node"),
+            a.send("cancel_job"),
+            b.send("prove_step"),
+            // Its turn comes after what its sender sent before.
+            a.send("open_node"),
+        ];
+        let block = prepare(&world.state, 2, 1 << 20, None, &waiting).unwrap();
+        let order: Vec<_> = block[1..]
+            .iter()
+            .map(|made| waiting.iter().position(|waits| waits == made).unwrap())
+            .collect();
+        assert_eq!(order, [1, 3, 0, 2, 4]);
+    }
+
+    #[test]
+    fn a_block_takes_no_more_moves_than_its_budget_and_then_other_things() {
+        let mut world = World::new(2, params(), &artefact::example());
+        let (mut a, mut b) = (Sender::new(&mut world, 7), Sender::new(&mut world, 8));
+        let mut waiting: Vec<_> = (0..100).map(|_| a.send("call_node")).collect();
+        waiting.push(b.send("post_job"));
+        let block = prepare(&world.state, 2, 1 << 20, None, &waiting).unwrap();
+        let moves = usize::try_from(TRIAL_MOVES_PER_BLOCK_MAX).unwrap();
+        assert_eq!(block.len(), 1 + moves + 1);
+        assert_eq!(block.last(), waiting.last());
+    }
+}

@@ -17,6 +17,7 @@ pub mod amount;
 pub mod blobs;
 pub mod codes;
 mod error;
+mod headers;
 pub mod job;
 pub mod keystore;
 pub mod model;

@@ -3,6 +3,7 @@
 //! One test at a time: a network of four validators takes both cores of a small machine.
 
 mod audit;
+mod receipts;
 
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};

@@ -9,6 +9,8 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex};
 
+use lockstep_audit::books::Books;
+use lockstep_audit::books::statement::Kind as Book;
 use lockstep_chain::address::Address;
 use lockstep_chain::block::{self, Block, Evidence, Header, Outcome, TxOutcome, ValidatorUpdate};
 use lockstep_chain::envelope::{K256, Unsigned, Verifier};
@@ -150,6 +152,8 @@ pub struct Cluster {
     pub sets: BTreeMap<u64, BTreeMap<[u8; 32], u64>>,
     /// A hash over every root and result so far.
     pub transcript: blake3::Hasher,
+    /// What an auditor's books say.
+    pub books: Books,
     pending: BTreeMap<Address, u64>,
     accounts: BTreeMap<String, Account>,
     chairs: BTreeMap<String, Chair>,
@@ -207,6 +211,7 @@ impl Cluster {
             played: Vec::new(),
             verifier: Arc::default(),
             chain_id,
+            books: Books::open(genesis).unwrap(),
         }
     }
 
@@ -400,6 +405,7 @@ impl Cluster {
             played.code = place.map_or(NOT_PROPOSED, |place| outcome.txs[place].code);
             self.played.push(played);
         }
+        self.keep_books(height, &proposed, &outcome);
         self.height = height;
         self.last_commit = Some(next_commit);
         self.pending.clear();
@@ -557,6 +563,18 @@ impl Cluster {
             assert!(without.writes == outcome.writes, "height {height}: a refused one wrote");
         }
         outcome
+    }
+
+    /// Enters the block into the auditor's books, and compares them with the state.
+    fn keep_books(&mut self, height: u64, txs: &[Vec<u8>], outcome: &Outcome) {
+        let header = Header { height, time_ms: self.time_ms, hash: [0; 32] };
+        let block = Block { header, txs, evidence: Vec::new() };
+        self.books.block(&block, outcome).unwrap_or_else(|found| panic!("{found}"));
+        for kind in [Book::Supply, Book::Escrow, Book::Royalties, Book::Stake] {
+            let statement = self.books.statement(kind, self.state()).unwrap();
+            let found = statement.difference();
+            assert!(found.is_none(), "height {height}: {}", found.unwrap());
+        }
     }
 
     fn note(&mut self, root: &[u8; 32], outcome: &Outcome) {

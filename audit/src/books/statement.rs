@@ -63,6 +63,12 @@ pub struct Line {
     pub detail: bool,
 }
 
+impl Line {
+    fn differs(&self) -> bool {
+        self.state.is_some_and(|amount| amount != self.booked)
+    }
+}
+
 impl Statement {
     fn add(&mut self, what: impl Into<String>, booked: u128, state: impl Into<Option<u128>>) {
         let (what, state) = (what.into(), state.into());
@@ -77,28 +83,30 @@ impl Statement {
     /// The first line whose amounts differ.
     #[must_use]
     pub fn difference(&self) -> Option<Difference> {
-        let line = self.lines.iter().find(|line| line.state.is_some_and(|it| it != line.booked))?;
+        let line = self.lines.iter().find(|line| line.differs())?;
         let (booked, state) = (line.booked.to_string(), line.state.unwrap_or(0).to_string());
         let found = Difference::new(line.what.clone(), booked, state);
         Some(found.note("from the transactions, and in the state"))
+    }
+
+    /// The lines that are worth showing: the sums, and whatever differs.
+    pub fn shown(&self) -> impl Iterator<Item = &Line> {
+        self.lines.iter().filter(|line| !line.detail || line.differs())
     }
 
     /// A table for people.
     #[must_use]
     pub fn table(&self) -> String {
         use std::fmt::Write as _;
-        let lines = || self.lines.iter().filter(|line| !line.detail);
-        let width = lines().map(|line| line.what.chars().count()).max().unwrap_or(0);
+        let width = self.shown().map(|line| line.what.chars().count()).max().unwrap_or(0);
         let mut text = String::new();
         let _ = writeln!(text, "{:width$} {:>22} {:>22}", "ulock", "transactions", "state");
-        for line in lines() {
+        for line in self.shown() {
             let state = line.state.map_or_else(|| "-".into(), |amount| amount.to_string());
-            let mark =
-                if line.state.is_some_and(|it| it != line.booked) { "  <- differs" } else { "" };
+            let mark = if line.differs() { "  <- differs" } else { "" };
             let _ = writeln!(text, "{:width$} {:>22} {state:>22}{mark}", line.what, line.booked);
         }
-        let details = self.lines.len() - lines().count();
-        let _ = writeln!(text, "and {details} single amounts compared");
+        let _ = writeln!(text, "{} amounts compared", self.lines.len());
         text
     }
 }

@@ -19,7 +19,7 @@ mod game_tests;
 mod moves;
 pub mod open;
 #[cfg(test)]
-mod testing;
+pub(crate) mod testing;
 #[cfg(test)]
 mod tests;
 #[cfg(test)]

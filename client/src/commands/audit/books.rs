@@ -13,7 +13,7 @@ use lockstep_client::Result;
 
 use super::{Output, apart, bar, refused};
 use crate::cli::Globals;
-use crate::console::note;
+use crate::console::{note, to_json};
 
 #[derive(Debug, Args)]
 pub(crate) struct Books {
@@ -43,7 +43,9 @@ pub(super) async fn run(globals: &Globals, kind: Kind, arguments: Books) -> Resu
             {
                 report.differs(difference);
             }
-            report.fact(name, serde_json::to_value(&statement.lines).unwrap_or_default());
+            let shown: Vec<_> = statement.shown().collect();
+            report.fact(name, to_json(&shown));
+            report.fact("amounts_compared", statement.lines.len());
             note(&statement.table());
             output.show(globals, &report, None)
         }
