@@ -4,8 +4,9 @@ use lockstep_chain::address;
 use lockstep_chain::state::tables::{
     ACCOUNTS, ALIASES, ARTEFACTS, COMMITMENTS, CONSENSUS_KEYS, DELEGATIONS, DUTIES, EVIDENCE, JOBS,
     JOBS_DUE, MANIFESTS, MODEL_NAMES, MODELS, PARAMS, POSSESSIONS, POSSESSIONS_DUE, SLASHES,
-    SLASHES_DUE, TIP, TOTALS, UNBONDINGS, UNBONDINGS_DUE, UNBONDINGS_OF, UNORDERED, VALIDATOR_SETS,
-    VALIDATORS, VERSION_NUMBERS, VERSIONS, schema,
+    SLASHES_DUE, TIP, TOTALS, TRACE_NODES, TRACE_STEPS, TRIALS, UNBONDINGS, UNBONDINGS_DUE,
+    UNBONDINGS_OF, UNORDERED, VALIDATOR_SETS, VALIDATORS, VERIFIED, VERSION_NUMBERS, VERSIONS,
+    WAVE, schema,
 };
 use lockstep_chain::state::{Key, Table, Value};
 use serde::Serialize;
@@ -97,6 +98,13 @@ impl<A: Words, B: Words, C: Words> Words for (A, B, C) {
     }
 }
 
+impl<A: Words, B: Words, C: Words, D: Words> Words for (A, B, C, D) {
+    fn words(&self, addresses: Addresses) -> String {
+        let [a, b] = [self.0.words(addresses), self.1.words(addresses)];
+        format!("{a}/{b}/{}/{}", self.2.words(addresses), self.3.words(addresses))
+    }
+}
+
 type Described = (String, Option<serde_json::Value>);
 
 fn of<K: Words, V: Value + Serialize>(
@@ -139,6 +147,7 @@ fn described(key: &[u8], value: &[u8]) -> Option<Described> {
         .or_else(|| of(&JOBS, Account, key, value))
         .or_else(|| of(&JOBS_DUE, Account, key, value))
         .or_else(|| of(&DUTIES, Operator, key, value))
+        .or_else(|| trials(key, value))
 }
 
 fn staking(key: &[u8], value: &[u8]) -> Option<Described> {
@@ -152,6 +161,15 @@ fn staking(key: &[u8], value: &[u8]) -> Option<Described> {
         .or_else(|| of(&SLASHES, Operator, key, value))
         .or_else(|| of(&SLASHES_DUE, Operator, key, value))
         .or_else(|| of(&COMMITMENTS, Operator, key, value))
+        .or_else(|| of(&WAVE, Operator, key, value))
+}
+
+fn trials(key: &[u8], value: &[u8]) -> Option<Described> {
+    use Addresses::Account;
+    of(&TRIALS, Account, key, value)
+        .or_else(|| of(&TRACE_NODES, Account, key, value))
+        .or_else(|| of(&TRACE_STEPS, Account, key, value))
+        .or_else(|| of(&VERIFIED, Account, key, value))
 }
 
 #[cfg(test)]
