@@ -139,7 +139,7 @@ impl Books {
         self.time_ms = self.time_ms.max(block.header.time_ms);
         for (index, (bytes, result)) in txs.iter().zip(&outcome.txs).enumerate() {
             // Refused before its fee was taken: nothing moved. So for the extended commit.
-            if result.gas_wanted == 0 {
+            if result.gas_used == 0 {
                 continue;
             }
             self.transaction(bytes, result)

@@ -74,7 +74,7 @@ fn enter(books: &mut Books, message: Option<(Any, u32)>, events: Vec<Event>) -> 
     outcome.txs.push(lockstep_chain::block::TxOutcome::default());
     if let Some((message, code)) = message {
         txs.push(tx(message));
-        let result = lockstep_chain::block::TxOutcome { code, gas_wanted: 1, ..Default::default() };
+        let result = lockstep_chain::block::TxOutcome { code, gas_used: 1, ..Default::default() };
         outcome.txs.push(result);
     }
     let header = Header { height: books.height() + 1, time_ms: 0, hash: [0; 32] };

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use lockstep_client::rpc::Client;
 use lockstep_client::{Result, query};
-use lockstep_proto::lockstep::job::v1::{Job, JobState, MemberState, PayoutKind};
+use lockstep_proto::lockstep::job::v1::{Job, JobState, PayoutKind};
 use lockstep_proto::lockstep::staking::v1::{Offence, Slash};
 use serde::Serialize;
 
@@ -171,7 +171,7 @@ pub(crate) fn payouts(jobs: &[Job]) -> Payouts {
 /// Reveals of an answer other than the one that stands.
 pub(crate) fn lies(jobs: &[Job]) -> usize {
     let wrong = |job: &Job| {
-        let revealed = job.members.iter().filter(|m| m.state() == MemberState::Revealed);
+        let revealed = job.members.iter().filter(|member| member.revealed_height > 0);
         revealed.filter(|member| member.result_root != job.result_root).count()
     };
     jobs.iter().map(wrong).sum()
