@@ -70,20 +70,27 @@ pub fn prepare(
     let base = Overlay::new(state);
     let mut next: BTreeMap<Address, u64> = BTreeMap::new();
     let mut waiting = Vec::new();
-    for bytes in txs {
-        waiting.extend(tx::fits(&base, bytes)?.map(|fits| (bytes, fits)));
+    let mut sent: BTreeMap<Address, usize> = BTreeMap::new();
+    for (place, bytes) in txs.iter().enumerate() {
+        let Some(fits) = tx::fits(&base, bytes)? else { continue };
+        let moves_before = sent.entry(fits.signer).or_default();
+        let turn = *moves_before;
+        *moves_before = turn.saturating_add(usize::from(fits.moves.is_some()));
+        waiting.push((place, turn, bytes, fits));
     }
-    // Moves of trials come first, so that nobody can starve a game by filling blocks.
+    // Moves of trials come first, so that nobody can starve a game by filling blocks; and in turns,
+    // every sender's first before anybody's second, so that nobody can by filling the budget for moves.
     let mut moves = TRIAL_MOVES_PER_BLOCK_MAX;
     for first in [true, false] {
+        waiting.sort_by_key(|(place, turn, ..)| if first { *turn } else { *place });
         let mut later = Vec::new();
-        for (bytes, fits) in waiting {
+        for (place, its_turn, bytes, fits) in waiting {
             let expected = next.entry(fits.signer).or_insert(fits.next);
             let in_order = fits.sequence.is_none_or(|sequence| sequence == *expected);
             let within = fits.moves.is_none_or(|cost| cost == 0 || moves > 0);
             let turn = within && (!first || fits.moves.is_some());
             if !turn || !in_order || size(bytes) > room || fits.gas > gas {
-                later.push((bytes, fits));
+                later.push((place, its_turn, bytes, fits));
                 continue;
             }
             if fits.sequence.is_some() {
@@ -294,6 +301,20 @@ mod tests {
             .map(|made| waiting.iter().position(|waits| waits == made).unwrap())
             .collect();
         assert_eq!(order, [1, 3, 0, 2, 4]);
+    }
+
+    #[test]
+    fn whoever_floods_the_block_with_moves_does_not_keep_out_another() {
+        let mut world = World::new(2, params(), &artefact::example());
+        let (mut a, mut b) = (Sender::new(&mut world, 7), Sender::new(&mut world, 8));
+        let mut waiting: Vec<_> = (0..100).map(|_| a.send("prove_step")).collect();
+        waiting.extend([b.send("open_node"), b.send("prove_step")]);
+        let block = prepare(&world.state, 2, 1 << 20, None, &waiting).unwrap();
+        let order: Vec<_> = block[1..5]
+            .iter()
+            .map(|made| waiting.iter().position(|waits| waits == made).unwrap())
+            .collect();
+        assert_eq!(order, [0, 100, 1, 101]);
     }
 
     #[test]
