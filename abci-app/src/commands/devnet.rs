@@ -44,7 +44,8 @@ pub struct Devnet {
     #[arg(long, default_value = "lockstep-devnet")]
     pub chain_id: String,
     /// NODE:KIND:JOB: node NODE (from 0) misbehaves for job JOB, or with `nth:N` for the Nth job
-    /// that it is asked to run. KIND: wrong-output, no-show, copy, late-reveal or silent.
+    /// that it is asked to run. KIND: wrong-output, wrong-silent, hardware-fault, bogus-trace,
+    /// false-challenge, no-show, copy, late-reveal or silent.
     #[arg(long)]
     pub fault: Vec<FaultArgument>,
     /// Writes endpoints, accounts and process ids to a file, for scripts.
@@ -57,6 +58,19 @@ pub struct Devnet {
     #[arg(long)]
     pub init_only: bool,
 }
+
+/// The kinds of misbehaviour that an executor knows.
+const FAULTS: [&str; 9] = [
+    "wrong-output",
+    "wrong-silent",
+    "hardware-fault",
+    "bogus-trace",
+    "false-challenge",
+    "no-show",
+    "copy",
+    "late-reveal",
+    "silent",
+];
 
 /// One planned misbehaviour.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -78,9 +92,9 @@ impl FromStr for FaultArgument {
             [node, kind, "nth", number] => (node, kind, "nth", number),
             _ => return Err("hint: NODE:KIND:JOB or NODE:KIND:nth:N".to_owned()),
         };
-        let known = ["wrong-output", "no-show", "copy", "late-reveal", "silent"];
-        if !known.contains(kind) {
-            return Err(format!("`{kind}` is no misbehaviour; hint: one of {}", known.join(", ")));
+        if !FAULTS.contains(kind) {
+            let known = FAULTS.join(", ");
+            return Err(format!("`{kind}` is no misbehaviour; hint: one of {known}"));
         }
         Ok(Self {
             node: node.parse().map_err(|_| format!("`{node}` is no node number"))?,
