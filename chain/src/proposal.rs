@@ -63,47 +63,75 @@ pub fn prepare(
     txs: &[Vec<u8>],
 ) -> Result<Vec<Vec<u8>>, Fault> {
     let injected = injected(state, height, bytes_max, commit)?;
-    let mut room = bytes_max.saturating_sub(size(&injected));
     let params = context::params(state)?;
-    let mut gas = params.tx_gas_max.saturating_mul(BLOCK_GAS_FACTOR);
-    let mut block = alloc::vec![injected];
+    let mut room = Room {
+        bytes: bytes_max.saturating_sub(size(&injected)),
+        gas: params.tx_gas_max.saturating_mul(BLOCK_GAS_FACTOR),
+        moves: TRIAL_MOVES_PER_BLOCK_MAX,
+        next: BTreeMap::new(),
+        block: alloc::vec![injected],
+    };
     let base = Overlay::new(state);
-    let mut next: BTreeMap<Address, u64> = BTreeMap::new();
-    let mut waiting = Vec::new();
+    let (mut moves, mut others) = (Vec::new(), Vec::new());
     let mut sent: BTreeMap<Address, usize> = BTreeMap::new();
     for (place, bytes) in txs.iter().enumerate() {
         let Some(fits) = tx::fits(&base, bytes)? else { continue };
-        let moves_before = sent.entry(fits.signer).or_default();
-        let turn = *moves_before;
-        *moves_before = turn.saturating_add(usize::from(fits.moves.is_some()));
-        waiting.push((place, turn, bytes, fits));
+        if fits.moves.is_some() {
+            let before = sent.entry(fits.signer).or_default();
+            moves.push((*before, place, bytes, fits));
+            *before = before.saturating_add(1);
+        } else {
+            others.push((place, bytes, fits));
+        }
     }
     // Moves of trials come first, so that nobody can starve a game by filling blocks; and in turns,
-    // every sender's first before anybody's second, so that nobody can by filling the budget for moves.
-    let mut moves = TRIAL_MOVES_PER_BLOCK_MAX;
-    for first in [true, false] {
-        waiting.sort_by_key(|(place, turn, ..)| if first { *turn } else { *place });
-        let mut later = Vec::new();
-        for (place, its_turn, bytes, fits) in waiting {
-            let expected = next.entry(fits.signer).or_insert(fits.next);
-            let in_order = fits.sequence.is_none_or(|sequence| sequence == *expected);
-            let within = fits.moves.is_none_or(|cost| cost == 0 || moves > 0);
-            let turn = within && (!first || fits.moves.is_some());
-            if !turn || !in_order || size(bytes) > room || fits.gas > gas {
-                later.push((place, its_turn, bytes, fits));
-                continue;
-            }
-            if fits.sequence.is_some() {
-                *expected = expected.saturating_add(1);
-            }
-            moves = moves.saturating_sub(fits.moves.unwrap_or(0));
-            room = room.saturating_sub(size(bytes));
-            gas = gas.saturating_sub(fits.gas);
-            block.push(bytes.clone());
+    // every sender's first before anybody's second, so that nobody can by a flood of moves.
+    moves.sort_by_key(|(turn, place, ..)| (*turn, *place));
+    for (_, place, bytes, fits) in moves {
+        if !room.take(bytes, &fits) {
+            // Perhaps what its sender sent before has to come first.
+            others.push((place, bytes, fits));
         }
-        waiting = later;
     }
-    Ok(block)
+    others.sort_by_key(|(place, ..)| *place);
+    for (_, bytes, fits) in others {
+        room.take(bytes, &fits);
+    }
+    Ok(room.block)
+}
+
+/// A block that is being filled, and what it still takes.
+struct Room {
+    bytes: u64,
+    gas: u64,
+    moves: u32,
+    /// The sequence that comes next, by signer.
+    next: BTreeMap<Address, u64>,
+    block: Vec<Vec<u8>>,
+}
+
+impl Room {
+    /// Adds a transaction where it fits and its turn has come; returns whether it did.
+    fn take(&mut self, bytes: &[u8], fits: &tx::FitsAs) -> bool {
+        let next = self.next.entry(fits.signer).or_insert(fits.next);
+        let cost = fits.moves.unwrap_or(0);
+        // Moves have a budget of their own: what gas they sign must not keep out anybody's.
+        let within = if cost > 0 { self.moves > 0 } else { fits.gas <= self.gas };
+        if !within || size(bytes) > self.bytes || fits.sequence.is_some_and(|it| it != *next) {
+            return false;
+        }
+        if fits.sequence.is_some() {
+            *next = next.saturating_add(1);
+        }
+        if cost > 0 {
+            self.moves = self.moves.saturating_sub(cost);
+        } else {
+            self.gas = self.gas.saturating_sub(fits.gas);
+        }
+        self.bytes = self.bytes.saturating_sub(size(bytes));
+        self.block.push(bytes.to_vec());
+        true
+    }
 }
 
 fn size(bytes: &[u8]) -> u64 {
@@ -240,6 +268,7 @@ mod tests {
     struct Sender {
         key: SigningKey,
         sequence: u64,
+        gas: u64,
     }
 
     impl Sender {
@@ -253,7 +282,7 @@ mod tests {
                     Ok(())
                 })
                 .unwrap();
-            Self { key, sequence: 0 }
+            Self { key, sequence: 0, gas: 1_000 }
         }
 
         /// The example of an action, which the sender signs though it is in another's name.
@@ -263,7 +292,7 @@ mod tests {
                 chain_id: "trial-1".to_string(),
                 sequence: self.sequence,
                 fee: 1_000,
-                gas_limit: 1_000,
+                gas_limit: self.gas,
                 messages: [self.in_own_name((kind.example)())].to_vec(),
                 ..Unsigned::default()
             };
@@ -315,6 +344,17 @@ mod tests {
             .map(|made| waiting.iter().position(|waits| waits == made).unwrap())
             .collect();
         assert_eq!(order, [0, 100, 1, 101]);
+    }
+
+    #[test]
+    fn the_gas_that_moves_sign_keeps_out_neither_moves_nor_anything_else() {
+        let mut world = World::new(2, params(), &artefact::example());
+        let (mut a, mut b) = (Sender::new(&mut world, 7), Sender::new(&mut world, 8));
+        a.gas = params().tx_gas_max;
+        let mut waiting: Vec<_> = (0..40).map(|_| a.send("call_node")).collect();
+        waiting.push(b.send("post_job"));
+        let block = prepare(&world.state, 2, 1 << 20, None, &waiting).unwrap();
+        assert_eq!(block[1..], waiting);
     }
 
     #[test]

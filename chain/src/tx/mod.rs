@@ -39,7 +39,7 @@ pub mod send;
 pub mod set_alias;
 pub mod undelegate;
 
-pub(crate) use pipeline::fits;
+pub(crate) use pipeline::{FitsAs, fits};
 pub use pipeline::{Mode, execute, role_bit};
 
 /// What an action does. Everything about it that needs no instance is in its [`Kind`].
