@@ -15,8 +15,6 @@ use crate::{Error, Result, rpc};
 const CHUNK_BYTES: u64 = 8 << 20;
 /// How long to go on trying while the service does not know the root yet, is busy or restarts.
 const PATIENCE: Duration = Duration::from_mins(1);
-/// Bytes of an input at most.
-pub const INPUT_BYTES_MAX: usize = 1 << 20;
 /// Bytes of an attachment that are fetched at most.
 const ATTACHMENT_BYTES_MAX: usize = 64 << 20;
 
@@ -116,19 +114,6 @@ impl Blobs {
             ));
         }
         Ok(bytes)
-    }
-
-    /// Fetches a whole blob; that it has this root is the caller's to check.
-    ///
-    /// # Errors
-    /// Where the service does not have it, or it is longer than `bytes_max`.
-    pub async fn fetch(&self, root: &[u8], bytes_max: usize) -> Result<Vec<u8>> {
-        let url = format!("{}/v1/blobs/{}", self.url, hex::encode(root));
-        let reply = self.http.get(&url).send().await;
-        let reply = reply.map_err(|cause| rpc::unreachable(&self.url, &cause))?;
-        let status = reply.status();
-        let bytes = rpc::read(reply, &self.url, bytes_max).await?;
-        if status.is_success() { Ok(bytes) } else { Err(self.refused(status, &bytes)) }
     }
 
     async fn held(&self, root: &str) -> Result<Held> {

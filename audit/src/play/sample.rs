@@ -40,5 +40,8 @@ mod tests {
         assert!((900..1100).contains(&taken(1, 10)), "{}", taken(1, 10));
         let sample = |secret: u8| Sample::new([secret; 32], 50);
         assert!((0..100).any(|job| sample(1).takes(job) != sample(2).takes(job)));
+        // Whoever looks at more looks at all that others did.
+        let fewer = Sample::new([1; 32], 20);
+        assert!((0..1000).all(|job| !fewer.takes(job) || sample(1).takes(job)));
     }
 }

@@ -247,7 +247,7 @@ fn build(state: &MemoryState) -> Result<Tree<Blake3Rule>> {
 }
 
 #[expect(clippy::needless_pass_by_value, reason = "for map_err")]
-pub(super) fn fault(fault: Fault) -> Stop {
+pub(crate) fn fault(fault: Fault) -> Stop {
     Stop::incomplete(
         format!("the state machine cannot go on: {fault}"),
         "this is a bug, or blocks of another version of the program; report it",

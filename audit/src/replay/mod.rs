@@ -8,7 +8,6 @@ mod explain;
 mod ledger;
 mod position;
 mod prepare;
-pub mod recompute;
 mod saved;
 
 #[cfg(test)]
@@ -24,6 +23,7 @@ use lockstep_chain::block::{Block, Outcome};
 use lockstep_chain::state::MemoryState;
 use prost::Message as _;
 
+pub(crate) use ledger::fault;
 pub use ledger::{Ledger, Rayon};
 pub use position::{Counts, Position};
 

@@ -4,8 +4,8 @@ use std::error::Error;
 use std::time::Duration;
 
 use reqwest::{Response, StatusCode};
-use tokio::runtime::Runtime;
 
+use super::wait;
 use crate::{Result, Stop};
 
 const TIMEOUT: Duration = Duration::from_secs(30);
@@ -16,7 +16,6 @@ const HINT: &str = "an address like http://archive.example:8080/net";
 pub struct Http {
     client: reqwest::Client,
     url: String,
-    runtime: Runtime,
 }
 
 impl Http {
@@ -25,9 +24,7 @@ impl Http {
     /// # Errors
     /// Where the address is malformed, or is https in a build without the feature `tls`.
     pub fn new(url: &str) -> Result<Self> {
-        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
-        let runtime = runtime.map_err(|cause| Stop::incomplete(cause.to_string(), "try again"))?;
-        Ok(Self { client: client(url)?, url: url.trim_end_matches('/').to_owned(), runtime })
+        Ok(Self { client: client(url)?, url: url.trim_end_matches('/').to_owned() })
     }
 
     /// The address.
@@ -43,7 +40,7 @@ impl Http {
     pub fn get(&self, name: &str, bytes_max: usize) -> Result<Option<Vec<u8>>> {
         let url = format!("{}/{name}", self.url);
         let lacks = |cause: String| Stop::incomplete(format!("{url}: {cause}"), HINT);
-        self.runtime.block_on(async {
+        wait(async {
             let answer = self.client.get(&url).send().await;
             let answer = answer.map_err(|cause| lacks(innermost(&cause)))?;
             match answer.status() {
@@ -52,7 +49,7 @@ impl Http {
                 StatusCode::NOT_FOUND | StatusCode::INTERNAL_SERVER_ERROR => Ok(None),
                 other => Err(lacks(other.to_string())),
             }
-        })
+        })?
     }
 }
 

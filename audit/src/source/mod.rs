@@ -1,9 +1,12 @@
 //! Where blocks come from.
 
+use std::future::Future;
 use std::path::Path;
+use std::sync::LazyLock;
 
 use lockstep_proto::lockstep::audit::v1::TxResult;
 use tendermint_proto::v0_38::types::{Block, Commit};
+use tokio::runtime::{Builder, Runtime};
 
 use crate::archive::{Archive, INDEX, Place};
 use crate::report::Difference;
@@ -94,4 +97,14 @@ pub fn open(place: &str) -> Result<Box<dyn Source>> {
 fn whole(archive: Archive) -> Result<Box<dyn Source>> {
     archive.genesis()?;
     Ok(Box::new(archive))
+}
+
+/// Waits for an answer over the network, on a runtime of this process that keeps connections open.
+fn wait<T>(answer: impl Future<Output = T>) -> Result<T> {
+    static RUNTIME: LazyLock<std::io::Result<Runtime>> =
+        LazyLock::new(|| Builder::new_multi_thread().worker_threads(1).enable_all().build());
+    match &*RUNTIME {
+        Ok(runtime) => Ok(runtime.block_on(answer)),
+        Err(cause) => Err(Stop::incomplete(cause.to_string(), "try again with less else running")),
+    }
 }

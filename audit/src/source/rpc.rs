@@ -7,11 +7,10 @@ use serde::{Deserialize, Deserializer, de};
 use serde_json::{Value, json};
 use sha2::{Digest as _, Sha256};
 use tendermint_proto::v0_38::types::{Block, Commit};
-use tokio::runtime::Runtime;
 use tokio::task::JoinSet;
 
 use super::http::{body, client, innermost};
-use super::{Entry, Heights, Source};
+use super::{Entry, Heights, Source, wait};
 use crate::{Result, Stop};
 
 /// Bytes of an answer that are read at most.
@@ -21,10 +20,10 @@ const CONCURRENT_MAX: usize = 8;
 const HINT: &str = "is it the address of a CometBFT RPC, such as http://127.0.0.1:26657?";
 
 /// A CometBFT's RPC.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub struct Rpc {
-    client: Client,
-    runtime: Runtime,
+    http: reqwest::Client,
+    url: String,
 }
 
 impl Rpc {
@@ -33,10 +32,7 @@ impl Rpc {
     /// # Errors
     /// Where the address is malformed.
     pub fn new(url: &str) -> Result<Self> {
-        let client = Client::new(url)?;
-        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
-        let runtime = runtime.map_err(|cause| Stop::incomplete(cause.to_string(), "try again"))?;
-        Ok(Self { client, runtime })
+        Ok(Self { http: client(url)?, url: url.trim_end_matches('/').to_owned() })
     }
 
     /// Calls `method`; the `result` of the answer.
@@ -44,7 +40,7 @@ impl Rpc {
     /// # Errors
     /// Where there is no answer, or it is an error.
     pub fn call(&self, method: &str, params: Value) -> Result<Value> {
-        self.runtime.block_on(self.client.call(method, params))
+        wait(self.ask(method, params))?
     }
 
     /// Asks the application; the value of its answer.
@@ -72,11 +68,9 @@ impl Rpc {
             "prove": false,
         });
         let answer = self.call("abci_query", params)?;
-        let Answer { response } = self.client.parse("abci_query", answer)?;
+        let Answer { response } = self.parse("abci_query", answer)?;
         if response.code != 0 {
-            return Err(self
-                .client
-                .lacks(path, format!("{} (code {})", response.log, response.code)));
+            return Err(self.lacks(path, format!("{} (code {})", response.log, response.code)));
         }
         Ok(response.value)
     }
@@ -86,7 +80,7 @@ impl Rpc {
     /// # Errors
     /// As [`Rpc::call`].
     pub fn entry(&self, height: u64) -> Result<Entry> {
-        self.runtime.block_on(self.client.entry(height))
+        wait(self.ask_entry(height))?
     }
 
     /// The genesis file, as CometBFT gives it.
@@ -105,7 +99,7 @@ impl Rpc {
                 data: Vec<u8>,
             }
             let answer = self.call("genesis_chunked", json!({ "chunk": chunk.to_string() }))?;
-            let Chunk { total, data } = self.client.parse("genesis_chunked", answer)?;
+            let Chunk { total, data } = self.parse("genesis_chunked", answer)?;
             bytes.extend(data);
             if chunk + 1 >= total {
                 break;
@@ -117,11 +111,11 @@ impl Rpc {
 
 impl Source for Rpc {
     fn name(&self) -> String {
-        self.client.url.clone()
+        self.url.clone()
     }
 
     fn node(&self) -> Option<String> {
-        Some(self.client.url.clone())
+        Some(self.url.clone())
     }
 
     fn heights(&mut self) -> Result<Heights> {
@@ -132,7 +126,7 @@ impl Source for Rpc {
         }
         // `cometbft inspect` has no `status`; this, both have.
         let answer = self.call("blockchain", json!({}))?;
-        let Blockchain { last_height: last } = self.client.parse("blockchain", answer)?;
+        let Blockchain { last_height: last } = self.parse("blockchain", answer)?;
         let first = match self.call("block", json!({ "height": "1" })) {
             Ok(_) => 1,
             Err(Stop::Incomplete { what, hint }) => {
@@ -145,17 +139,16 @@ impl Source for Rpc {
 
     fn entries(&mut self, from: u64, max: usize) -> Result<Vec<Entry>> {
         let count = max.clamp(1, CONCURRENT_MAX);
-        let client = &self.client;
-        let fetched = self.runtime.block_on(async {
+        let fetched = wait(async {
             let mut tasks = JoinSet::new();
             for height in (from..).take(count) {
-                let client = client.clone();
-                tasks.spawn(async move { (height, client.entry(height).await) });
+                let rpc = self.clone();
+                tasks.spawn(async move { (height, rpc.ask_entry(height).await) });
             }
             let mut fetched = tasks.join_all().await;
             fetched.sort_by_key(|(height, _)| *height);
             fetched
-        });
+        })?;
         let mut entries = Vec::with_capacity(fetched.len());
         for (_, entry) in fetched {
             match entry {
@@ -176,17 +169,7 @@ fn lowest(words: &str) -> Option<u64> {
     digits.parse().ok()
 }
 
-#[derive(Debug, Clone)]
-struct Client {
-    http: reqwest::Client,
-    url: String,
-}
-
-impl Client {
-    fn new(url: &str) -> Result<Self> {
-        Ok(Self { http: client(url)?, url: url.trim_end_matches('/').to_owned() })
-    }
-
+impl Rpc {
     fn lacks(&self, method: &str, cause: impl std::fmt::Display) -> Stop {
         Stop::incomplete(format!("{}: {method}: {cause}", self.url), HINT)
     }
@@ -195,7 +178,7 @@ impl Client {
         serde_json::from_value(value).map_err(|cause| self.lacks(method, cause))
     }
 
-    async fn call(&self, method: &str, params: Value) -> Result<Value> {
+    async fn ask(&self, method: &str, params: Value) -> Result<Value> {
         let ask = json!({ "jsonrpc": "2.0", "id": 1, "method": method, "params": params });
         let request = self.http.post(&self.url).header("content-type", "application/json");
         let sent = request.body(ask.to_string()).send().await;
@@ -210,14 +193,14 @@ impl Client {
         Ok(answer["result"].take())
     }
 
-    async fn entry(&self, height: u64) -> Result<Entry> {
+    async fn ask_entry(&self, height: u64) -> Result<Entry> {
         let at = json!({ "height": height.to_string() });
-        let mut block = self.call("block", at.clone()).await?["block"].take();
+        let mut block = self.ask("block", at.clone()).await?["block"].take();
         numbers_of_extensions(&mut block["evidence"]);
         let block: Block = self.parse("block", block)?;
-        let commit = self.call("commit", at.clone()).await?["signed_header"]["commit"].take();
+        let commit = self.ask("commit", at.clone()).await?["signed_header"]["commit"].take();
         let commit: Commit = self.parse("commit", commit)?;
-        let results = self.call("block_results", at).await?;
+        let results = self.ask("block_results", at).await?;
         let results: Results = self.parse("block_results", results)?;
         let txs = block.data.as_ref().map(|data| data.txs.as_slice()).unwrap_or_default();
         let result = |(tx, result): (&Vec<u8>, RawResult)| TxResult {

@@ -71,6 +71,14 @@ async fn apart<T: Send + 'static>(
     done.map_err(|cause| Error::usage(format!("the audit broke off: {cause}"), "report this bug"))
 }
 
+/// What stopped something that is no audit with a report.
+fn unable(stop: Stop) -> Error {
+    match stop {
+        Stop::Usage { what, hint } | Stop::Incomplete { what, hint } => Error::usage(what, hint),
+        Stop::Difference(difference) => Error::usage(difference.to_string(), "see docs/audit.md"),
+    }
+}
+
 /// Puts what stopped an audit into its report, unless it could not begin at all.
 fn stopped(report: &mut Report, stop: Stop) -> Result<()> {
     match stop {

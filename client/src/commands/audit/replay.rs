@@ -7,7 +7,7 @@ use std::time::Instant;
 
 use clap::Args;
 use lockstep_audit::comet::GenesisFile;
-use lockstep_audit::replay::recompute::{self, Holdings};
+use lockstep_audit::recompute::{self, Holdings};
 use lockstep_audit::replay::{self, Ended, Options, Progress};
 use lockstep_audit::report::Verdict;
 use lockstep_audit::{Stop, source};
@@ -101,11 +101,14 @@ fn run_jobs(
     artefacts: Option<&Path>,
     blobs: &str,
 ) -> lockstep_audit::Result<()> {
-    let holdings = Holdings::new(artefacts, Some(blobs))?;
+    let mut holdings = Holdings::new(blobs, None)?;
+    if let Some(folder) = artefacts {
+        holdings.add_folder(folder)?;
+    }
     let bar = console::bar("recompute", false);
     let Ended { report, ledger, .. } = &mut *ended;
     let done = ledger.with_state(|state| {
-        recompute::jobs(report, state, percent, &holdings, &mut |job, last| {
+        recompute::jobs(report, state, percent, &mut holdings, &mut |job, last| {
             bar.set_length(last);
             bar.set_position(job);
         })

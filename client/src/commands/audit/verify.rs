@@ -1,21 +1,19 @@
 //! `lockstep audit verify`.
 
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
+use std::sync::Arc;
 
 use clap::Args;
 use lockstep_audit::light::Anchor;
 use lockstep_audit::receipt::{self, Checked};
+use lockstep_audit::recompute::{self, Holdings};
 use lockstep_audit::report::Report;
-use lockstep_audit::{Stop, amounts, recompute};
-use lockstep_client::blobs::Blobs;
-use lockstep_client::{Error, Result, blobs, job};
+use lockstep_audit::{Stop, amounts};
+use lockstep_client::{Error, Result, job};
 
 use super::{Output, apart, stopped};
 use crate::cli::Globals;
 use crate::commands::trust::Trust;
-
-/// `verify` waits for nobody, so it holds no more than this of a blob.
-const ARTEFACT_BYTES_MAX: usize = 8 << 30;
 
 #[derive(Debug, Args)]
 pub(crate) struct Verify {
@@ -37,6 +35,7 @@ pub(crate) struct Verify {
 }
 
 pub(super) async fn run(globals: &Globals, arguments: Verify) -> Result<u8> {
+    let arguments = Arc::new(arguments);
     let path = &arguments.receipt;
     let bytes = std::fs::read(path).map_err(|cause| Error::file("read", path, cause))?;
     let anchor = arguments.trust.anchor()?;
@@ -44,7 +43,9 @@ pub(super) async fn run(globals: &Globals, arguments: Verify) -> Result<u8> {
     match receipt::check(&bytes, &anchor) {
         Ok(checked) => {
             facts(&mut report, &checked);
-            if let Err(stop) = beyond(globals, &arguments, &anchor, &checked).await? {
+            let (blobs, asked) = (globals.blobs.clone(), Arc::clone(&arguments));
+            let rest = apart(move || beyond(&blobs, &asked, &anchor, &checked)).await?;
+            if let Err(stop) = rest {
                 stopped(&mut report, stop)?;
             }
         }
@@ -71,19 +72,17 @@ fn facts(report: &mut Report, checked: &Checked) {
 }
 
 /// What does not follow from the receipt alone.
-async fn beyond(
-    globals: &Globals,
+fn beyond(
+    blobs: &str,
     arguments: &Verify,
     anchor: &Anchor,
     checked: &Checked,
-) -> Result<lockstep_audit::Result<()>> {
-    if arguments.recompute
-        && let Err(stop) = again(globals, arguments, checked).await?
-    {
-        return Ok(Err(stop));
+) -> lockstep_audit::Result<()> {
+    if arguments.recompute {
+        again(blobs, arguments, checked)?;
     }
     if checked.anchored {
-        return Ok(Ok(()));
+        return Ok(());
     }
     let named = hex::encode(&checked.signed.header.validators_hash);
     let what = if *anchor == Anchor::default() {
@@ -93,55 +92,29 @@ async fn beyond(
     };
     let hint = "give --genesis, or the hash of the set by --validators-hash: an audit's report and \
                 validators whom you trust say it";
-    Ok(Err(Stop::incomplete(what, hint)))
+    Err(Stop::incomplete(what, hint))
 }
 
 /// Runs the job again.
-async fn again(
-    globals: &Globals,
-    arguments: &Verify,
-    checked: &Checked,
-) -> Result<lockstep_audit::Result<()>> {
-    let service = Blobs::new(&globals.blobs)?;
-    let (job, version) = (checked.job.clone(), checked.version.clone());
-    let input = match (&arguments.input, job.input.is_empty()) {
-        (_, false) => None,
-        (Some(path), true) => {
-            Some(std::fs::read(path).map_err(|cause| Error::file("read", path, cause))?)
+fn again(blobs: &str, arguments: &Verify, checked: &Checked) -> lockstep_audit::Result<()> {
+    let (job, version) = (&checked.job, &checked.version);
+    let mut holdings = Holdings::new(blobs, None)?;
+    if let Some(path) = &arguments.artefact {
+        let root = holdings.add_artefact(path)?;
+        if root.as_slice() != version.artefact_root {
+            let ran = hex::encode(&version.artefact_root);
+            let what = format!("{} is {}; the job ran {ran}", path.display(), hex::encode(root));
+            return Err(Stop::incomplete(what, "give the model's own artefact by --artefact"));
         }
-        (None, true) => Some(service.fetch(&job.input_root, blobs::INPUT_BYTES_MAX).await?),
-    };
-    let threads = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
-    let artefact = match &arguments.artefact {
-        Some(path) => Artefact::File(path.clone()),
-        None => Artefact::Bytes(service.fetch(&version.artefact_root, ARTEFACT_BYTES_MAX).await?),
-    };
-    apart(move || match artefact {
-        Artefact::File(path) => {
-            let mut reader = open(&path)?;
-            recompute::job(&job, &version, &mut reader, input.as_deref(), threads)
+    }
+    if let Some(path) = &arguments.input {
+        let bytes = std::fs::read(path).map_err(|cause| Stop::file("read", path, cause))?;
+        let root = holdings.add_input(bytes);
+        if root.as_slice() != job.input_root {
+            let ran = hex::encode(&job.input_root);
+            let what = format!("{} is {}; the job ran {ran}", path.display(), hex::encode(root));
+            return Err(Stop::incomplete(what, "give the job's own input by --input"));
         }
-        Artefact::Bytes(bytes) => {
-            let reader = lockstep_vm::artefact::Reader::new(std::io::Cursor::new(bytes));
-            let mut reader = reader.map_err(|cause| {
-                Stop::incomplete(format!("no artefact: {cause}"), "give another --blobs")
-            })?;
-            recompute::job(&job, &version, &mut reader, input.as_deref(), threads)
-        }
-    })
-    .await
-}
-
-enum Artefact {
-    File(PathBuf),
-    Bytes(Vec<u8>),
-}
-
-fn open(
-    path: &Path,
-) -> lockstep_audit::Result<lockstep_vm::artefact::Reader<std::io::BufReader<std::fs::File>>> {
-    blobs::open(path).map_err(|cause| {
-        let hint = cause.hint().unwrap_or_default();
-        Stop::usage(cause.to_string(), hint)
-    })
+    }
+    recompute::job(&mut holdings, version, job)
 }

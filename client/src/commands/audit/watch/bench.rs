@@ -1,32 +1,22 @@
 //! What a watcher works with: the node, artefacts, and its key.
 
-use std::collections::BTreeMap;
-use std::io::Cursor;
-use std::path::{Path, PathBuf};
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError};
 
-use lockstep_audit::play::{Court, Move, Node, PlayError, Program, Run};
+use lockstep_audit::play::{Court, Move, Node, PlayError, Run};
+use lockstep_audit::recompute::Holdings;
 use lockstep_chain::envelope::{Unsigned, any};
 use lockstep_chain::tx::role_bit;
-use lockstep_client::blobs::{self, Blobs, INPUT_BYTES_MAX};
 use lockstep_client::rpc::Client;
 use lockstep_client::tx::{fee, message::Any};
 use lockstep_client::wallet::Wallet;
 use lockstep_client::{Error, query};
 use lockstep_proto::lockstep::job::v1::{Job, MsgDeliverOutput};
 use lockstep_proto::lockstep::member::v1::Role;
-use lockstep_proto::lockstep::model::v1::Version;
 use lockstep_proto::lockstep::trial::v1::{QueryTraceNodesRequest, QueryTrialRequest, Trial};
-use lockstep_vm::artefact::Reader;
-use lockstep_vm::result::{input_ids, input_root};
 use tokio::task::spawn_blocking;
 
 /// How long a transaction may wait in mempools, in block time.
 const TX_MS: u64 = 120_000;
-/// Bytes of an artefact that is fetched at most.
-const ARTEFACT_BYTES_MAX: usize = 8 << 30;
-/// Models that are kept in memory.
-const PROGRAMS_MAX: usize = 2;
 
 /// Why something was not done.
 #[derive(Debug, thiserror::Error)]
@@ -35,28 +25,24 @@ pub(super) enum WatchError {
     Client(#[from] Error),
     #[error(transparent)]
     Play(#[from] PlayError),
+    #[error(transparent)]
+    Audit(#[from] lockstep_audit::Stop),
 }
 
 pub(super) struct Bench {
     pub(super) client: Client,
     pub(super) wallet: Wallet,
     pub(super) chain_id: String,
-    blobs: Blobs,
-    /// Artefacts in the folder, by root.
-    files: BTreeMap<Vec<u8>, PathBuf>,
     account_number: u64,
-    threads: usize,
-    programs: Mutex<BTreeMap<u64, (Program, Version)>>,
+    holdings: Arc<Mutex<Holdings>>,
 }
 
 impl Bench {
     pub(super) async fn open(
         client: Client,
-        blobs: &str,
         wallet: Wallet,
         chain_id: Option<&str>,
-        artefacts: Option<&Path>,
-        threads: usize,
+        holdings: Holdings,
     ) -> Result<Self, Error> {
         let found = client.status().await?.chain_id;
         if chain_id.is_some_and(|expected| expected != found) {
@@ -72,14 +58,11 @@ impl Bench {
             return Err(Error::usage(what, hint));
         }
         Ok(Self {
-            blobs: Blobs::new(blobs)?,
-            files: artefacts.map(scan).transpose()?.unwrap_or_default(),
             account_number: account.number,
             chain_id: found,
-            programs: Mutex::default(),
+            holdings: Arc::new(Mutex::new(holdings)),
             client,
             wallet,
-            threads,
         })
     }
 
@@ -96,48 +79,12 @@ impl Bench {
 
     /// Runs a job again.
     pub(super) async fn recompute(&self, job: &Job) -> Result<Run, WatchError> {
-        let (program, version) = self.program(job.version).await?;
-        let input = if job.input.is_empty() {
-            self.blobs.fetch(&job.input_root, INPUT_BYTES_MAX).await?
-        } else {
-            job.input.clone()
-        };
-        let ids = input_ids(&input).filter(|_| input_root(&input).as_slice() == job.input_root);
-        let ids = ids.ok_or_else(|| PlayError::trace("the input does not have the job's root"))?;
-        let job = job.clone();
-        let run = spawn_blocking(move || program.repeat(&version, &job, &ids));
+        let version = query::version_by_id(&self.client, job.version).await?;
+        let (holdings, job) = (Arc::clone(&self.holdings), job.clone());
+        let run = spawn_blocking(move || {
+            holdings.lock().unwrap_or_else(PoisonError::into_inner).run(&version, &job)
+        });
         Ok(run.await.map_err(PlayError::trace)??)
-    }
-
-    async fn program(&self, id: u64) -> Result<(Program, Version), WatchError> {
-        let lock = || self.programs.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(loaded) = lock().get(&id) {
-            return Ok(loaded.clone());
-        }
-        let version = query::version_by_id(&self.client, id).await?;
-        let threads = self.threads;
-        let load = if let Some(path) = self.files.get(&version.artefact_root).cloned() {
-            spawn_blocking(move || {
-                let reader = blobs::open(&path).map_err(PlayError::trace)?;
-                Program::load(reader, threads)
-            })
-        } else {
-            let bytes = self.blobs.fetch(&version.artefact_root, ARTEFACT_BYTES_MAX).await?;
-            spawn_blocking(move || {
-                let reader = Reader::new(Cursor::new(bytes)).map_err(PlayError::trace)?;
-                Program::load(reader, threads)
-            })
-        };
-        let program = load.await.map_err(PlayError::trace)??;
-        if program.root().as_slice() != version.artefact_root {
-            return Err(PlayError::trace("the blob service gave another artefact").into());
-        }
-        let mut programs = lock();
-        while programs.len() >= PROGRAMS_MAX {
-            programs.pop_first();
-        }
-        programs.insert(id, (program.clone(), version.clone()));
-        Ok((program, version))
     }
 
     /// Hands in the output behind an own answer.
@@ -170,20 +117,6 @@ impl Bench {
         };
         Ok(self.client.broadcast(&unsigned.sign(self.wallet.key())).await?)
     }
-}
-
-/// The artefacts in a folder.
-fn scan(folder: &Path) -> Result<BTreeMap<Vec<u8>, PathBuf>, Error> {
-    let failed = |cause: std::io::Error| Error::file("read", folder, cause);
-    let mut files = BTreeMap::new();
-    for entry in std::fs::read_dir(folder).map_err(failed)? {
-        let path = entry.map_err(failed)?.path();
-        // Other files may lie there, too.
-        if let Ok(reader) = blobs::open(&path) {
-            files.insert(reader.manifest().root().to_vec(), path);
-        }
-    }
-    Ok(files)
 }
 
 impl Court for Bench {

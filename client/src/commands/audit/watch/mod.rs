@@ -12,12 +12,14 @@ use clap::Args;
 use lockstep_audit::play::{
     Court as _, Evidence as _, Intent, Move, Now, Player, Run, Sample, Seat, Shared, turn,
 };
+use lockstep_audit::recompute::Holdings;
 use lockstep_client::{Error, Result, query};
 use lockstep_proto::lockstep::job::v1::{Job, JobState};
 use lockstep_proto::lockstep::trial::v1::Trial;
 
 use self::bench::{Bench, WatchError};
 use self::says::Says;
+use super::unable;
 use crate::cli::{Globals, PassphraseFrom};
 use crate::commands::{client, submit};
 use crate::console::note;
@@ -57,18 +59,12 @@ pub(crate) struct Watch {
 /// Watches until ctrl-c, or until all is done; the exit code.
 pub(super) async fn run(globals: &Globals, arguments: Watch) -> Result<u8> {
     let wallet = submit::wallet_of(globals, &arguments.from, &arguments.passphrase)?;
-    let threads = arguments
-        .threads
-        .unwrap_or_else(|| std::thread::available_parallelism().map_or(1, std::num::NonZero::get));
-    let bench = Bench::open(
-        client(globals)?,
-        &globals.blobs,
-        wallet,
-        arguments.chain_id.as_deref(),
-        arguments.artefacts.as_deref(),
-        threads,
-    )
-    .await?;
+    let mut holdings = Holdings::new(&globals.blobs, arguments.threads).map_err(unable)?;
+    if let Some(folder) = &arguments.artefacts {
+        holdings.add_folder(folder).map_err(unable)?;
+    }
+    let chain_id = arguments.chain_id.as_deref();
+    let bench = Bench::open(client(globals)?, wallet, chain_id, holdings).await?;
     let mut secret = [0; 32];
     getrandom::fill(&mut secret)
         .map_err(|cause| Error::usage(format!("no random bytes: {cause}"), "try again"))?;

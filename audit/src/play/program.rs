@@ -122,6 +122,12 @@ fn answer(
     Ok(Answer { status, output_root, result_root: result_root.map_err(PlayError::trace)? })
 }
 
+impl std::fmt::Debug for Program {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_tuple("Program").field(&hex::encode(self.root())).finish()
+    }
+}
+
 /// A run that was repeated: evidence for a trial. It is traced when its trace is first asked for.
 pub struct Run {
     program: Program,
