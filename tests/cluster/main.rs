@@ -4,6 +4,7 @@
 
 mod audit;
 mod receipts;
+mod watch;
 
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
