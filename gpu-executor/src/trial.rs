@@ -9,8 +9,8 @@ use std::io::Cursor;
 use std::sync::{Arc, Mutex};
 
 use lockstep_audit::play::{
-    self, Court, Evidence as _, Intent, Move, Node as TraceNode, Now, PlayError, Player, Program,
-    Run, Seat, Shared,
+    self, Court, Intent, Move, Node as TraceNode, Now, PlayError, Player, Program, Run, Seat,
+    Shared,
 };
 use lockstep_proto::lockstep::job::v1::Job;
 use lockstep_proto::lockstep::trial::v1::{QueryTraceNodesRequest, Trial};
@@ -70,9 +70,9 @@ pub(crate) async fn play(tools: Tools, settings: Settings, mut dockets: watch::R
                 continue;
             }
             looked.insert(job, height);
-            let (table, docket) = (Arc::clone(&table), docket.clone());
+            let table = Arc::clone(&table);
             turns.spawn(async move {
-                table.turn(job, fault, &docket).await;
+                table.turn(job, fault).await;
                 job
             });
         }
@@ -95,14 +95,10 @@ pub(crate) async fn play(tools: Tools, settings: Settings, mut dockets: watch::R
 
 impl Table {
     /// Looks at a trial and makes the moves that are due.
-    async fn turn(self: Arc<Self>, job: u64, fault: Option<Kind>, docket: &Docket) {
-        let (height, clock) = (docket.height, docket.clock);
+    async fn turn(self: Arc<Self>, job: u64, fault: Option<Kind>) {
         let turn = async move {
             let seat = self.seat(job, fault).await?;
-            let params = self.tools.node.params().await?;
-            let (defend_blocks, move_blocks) =
-                (params.trial_defend_blocks, params.trial_move_blocks);
-            let now = Now { height, clock, defend_blocks, move_blocks };
+            let now = Now::of(&self.tools.node.tip().await?, &self.tools.node.params().await?);
             play::turn(self.as_ref(), &seat, job, now).await
         };
         match contain(turn).await {
@@ -194,10 +190,9 @@ impl Table {
         run: Run,
         fault: Option<Kind>,
     ) -> Result<(), StepError> {
-        let answer = job.result_root.as_slice().try_into().map_err(PlayError::trace)?;
-        let own = Some(run.answer().result_root);
-        self.take_seat(job.id, run, fault).await;
-        self.send(job.id, Move::Challenge { answer, own }).await?;
+        let seat = self.take_seat(job.id, run, fault).await;
+        let now_ms = self.tools.node.tip().await?.time_ms;
+        play::accuse(self, &seat, job, now_ms).await?;
         tracing::warn!(job = job.id, "challenged an answer that is not what was recomputed");
         Ok(())
     }
@@ -229,8 +224,7 @@ impl Court for Table {
     }
 
     async fn send(&self, job: u64, it: Move) -> Result<(), StepError> {
-        let gas = it.gas();
-        let message = it.message(&self.tools.me.key.address(), job);
-        self.tools.send(vec![message], gas).await
+        // Free of charge, and as much as a large trial may take.
+        self.tools.send(it.messages(&self.tools.me.key.address(), job), u64::MAX).await
     }
 }

@@ -349,7 +349,7 @@ impl Cluster {
             let revealed = |job| behaviour.claim(job);
             for act in chair.acts(self.state(), &account, &manner, &revealed) {
                 // A challenge alone is no duty.
-                let mut unsigned = self.unsigned(&who, vec![act.message]);
+                let mut unsigned = self.unsigned(&who, act.messages);
                 if act.kind != Kind::Challenge {
                     (unsigned.fee, unsigned.gas_limit) = (0, PROOF_GAS_LIMIT);
                 }

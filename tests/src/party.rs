@@ -3,13 +3,13 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use lockstep_audit::play::{Evidence as _, Intent, Move, Now, Player, Seat};
+use lockstep_audit::play::{Claim as Proof, Evidence as _, Intent, Move, Now, Player, Seat};
 use lockstep_chain::address::Address;
 use lockstep_chain::envelope::any;
 use lockstep_chain::state::StateRead;
 use lockstep_chain::state::tables::{ACCOUNTS, JOBS, PARAMS, TIP, TRACE_NODES, TRIALS, VERIFIED};
 use lockstep_proto::lockstep::job::v1::{Job, MsgDeliverOutput};
-use lockstep_proto::lockstep::trial::v1::{MsgChallenge, Trial};
+use lockstep_proto::lockstep::trial::v1::Trial;
 use lockstep_vm::merkle;
 use prost_types::Any;
 
@@ -92,8 +92,8 @@ impl Manner {
 pub struct Act {
     /// Which kind.
     pub kind: Kind,
-    /// The message.
-    pub message: Any,
+    /// The messages of its transaction.
+    pub messages: Vec<Any>,
 }
 
 /// One account's place in all trials.
@@ -191,27 +191,23 @@ impl Chair {
         let leaves = seated.seat.evidence().leaves();
         let act = |(intent, it): (Intent, Move)| {
             let kind = kind(&intent, &it, leaves);
-            let message = bend(it, manner, &ids).message(&account.address, job.id);
-            Act { kind, message }
+            Act { kind, messages: bent(it, actor, job) }
         };
         moves.into_iter().map(act).collect()
     }
 
     /// Recomputes a verified job, and challenges an answer that is not the own.
     fn watch(&self, actor: Actor<'_>, job: &Job) -> Option<Act> {
-        let own = Story::of(&tokens(job), actor.claim(), None).answer().result_root;
+        let story = Story::of(&tokens(job), actor.claim(), actor.manner.bogus);
+        let own = story.answer().result_root;
         let before = self.challenged.contains(&(job.id, job.result_root.clone()));
         let manner = actor.manner;
         if !manner.watches || own == *job.result_root || (before && !manner.insists) {
             return None;
         }
-        let message = any(&MsgChallenge {
-            challenger: actor.account.text(),
-            job: job.id,
-            result_root: job.result_root.clone(),
-            own_result_root: own.to_vec(),
-        });
-        Some(Act { kind: Kind::Challenge, message })
+        let own = Some(Proof::of(&story).unwrap());
+        let it = Move::Challenge { answer: job.result_root.as_slice().try_into().unwrap(), own };
+        Some(Act { kind: Kind::Challenge, messages: bent(it, actor, job) })
     }
 }
 
@@ -229,17 +225,14 @@ fn turn(
     sincere: bool,
 ) -> Vec<(Intent, Move)> {
     let (tip, params) = (TIP.must(state, &()).unwrap(), PARAMS.must(state, &()).unwrap());
-    let now = Now {
-        height: tip.height,
-        clock: tip.trial_clock,
-        defend_blocks: params.trial_defend_blocks,
-        move_blocks: params.trial_move_blocks,
-    };
+    let now = Now::of(&tip, &params);
+    let mut moves = Vec::new();
     loop {
-        let turn = seat.turn(trial, &now).unwrap();
+        let turn = seat.turn(trial, &now);
         assert!(!sincere || turn.failures.is_empty(), "job {}: {:?}", trial.job, turn.failures);
+        moves.extend(turn.moves);
         if turn.missing.is_empty() {
-            return turn.moves;
+            return moves;
         }
         for node in turn.missing {
             let key = (trial.job, node.trace, node.level, node.position);
@@ -265,6 +258,17 @@ fn kind(intent: &Intent, it: &Move, leaves: u64) -> Kind {
     }
 }
 
+/// The messages of a right move, as a manner makes them.
+fn bent(it: Move, actor: Actor<'_>, job: &Job) -> Vec<Any> {
+    let Actor { account, manner, .. } = actor;
+    let mut messages = bend(it, manner, &tokens(job)).messages(&account.address, job.id);
+    if manner.mute.contains(&Kind::Defend) {
+        // An own answer is brought, and never proved.
+        messages.truncate(1);
+    }
+    messages
+}
+
 /// Makes of a right move what a manner makes of it.
 fn bend(it: Move, manner: &Manner, ids: &[u32]) -> Move {
     match it {
@@ -273,16 +277,9 @@ fn bend(it: Move, manner: &Manner, ids: &[u32]) -> Move {
             witness[middle] ^= 1;
             Move::Prove(node, witness)
         }
-        Move::Defend { status, output_root, .. } if manner.borrows_trace => {
-            let truth = Story::of(ids, Claim::Truth, None);
-            let top = merkle::height(truth.leaves());
-            Move::Defend {
-                status,
-                output_root,
-                steps_root: truth.steps_root().unwrap(),
-                last_path: truth.last_path().unwrap(),
-                nodes: truth.open(top, 0).unwrap(),
-            }
+        Move::Defend(Proof { answer, .. }) if manner.borrows_trace => {
+            let truth = Proof::of(&Story::of(ids, Claim::Truth, None)).unwrap();
+            Move::Defend(Proof { answer, ..truth })
         }
         other => other,
     }
@@ -304,5 +301,5 @@ fn deliver(actor: Actor<'_>, job: &Job) -> Option<Act> {
         status: run_status(run.status).into(),
         output: run.output,
     });
-    Some(Act { kind: Kind::Deliver, message })
+    Some(Act { kind: Kind::Deliver, messages: vec![message] })
 }

@@ -113,6 +113,14 @@ impl Evidence for Story {
         self.0.answer
     }
 
+    fn again(&self) -> Result<bool, PlayError> {
+        Ok(true)
+    }
+
+    fn is_traced(&self) -> bool {
+        true
+    }
+
     fn leaves(&self) -> u64 {
         self.0.tree.count()
     }
@@ -127,18 +135,6 @@ impl Evidence for Story {
 
     fn node(&self, level: u32, position: u64) -> Result<Hash, PlayError> {
         self.0.tree.node(level, position).map_err(failed)
-    }
-
-    fn last_path(&self) -> Result<Vec<Hash>, PlayError> {
-        let (mut position, mut path) = (self.leaves() - 1, Vec::new());
-        for level in 0..merkle::height(self.leaves()) {
-            // The last node of a level has a sibling only on its left.
-            if position % 2 == 1 {
-                path.push(self.node(level, position - 1)?);
-            }
-            position /= 2;
-        }
-        Ok(path)
     }
 
     fn witness(&self, leaf: u64, theirs: Nodes<'_>) -> Result<Vec<u8>, PlayError> {

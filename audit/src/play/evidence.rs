@@ -2,6 +2,7 @@
 
 use lockstep_proto::lockstep::job::v1::RunStatus;
 use lockstep_vm::hash::Hash;
+use lockstep_vm::merkle::siblings_of;
 
 use super::PlayError;
 
@@ -23,6 +24,15 @@ pub struct Answer {
 pub trait Evidence: Send {
     /// What came of it.
     fn answer(&self) -> Answer;
+
+    /// Whether the same comes of it once more, from the start: a bit that flips does not flip twice.
+    ///
+    /// # Errors
+    /// Where the run cannot be repeated.
+    fn again(&self) -> Result<bool, PlayError>;
+
+    /// Whether the trace is made, so that nobody has to wait for it.
+    fn is_traced(&self) -> bool;
 
     /// Leaves of the trace, which follow from program and input alone.
     fn leaves(&self) -> u64;
@@ -49,7 +59,11 @@ pub trait Evidence: Send {
     ///
     /// # Errors
     /// Where the run cannot be repeated.
-    fn last_path(&self) -> Result<Vec<Hash>, PlayError>;
+    fn last_path(&self) -> Result<Vec<Hash>, PlayError> {
+        let count = self.leaves();
+        let path = siblings_of(count, &[count.saturating_sub(1)]).into_iter();
+        path.map(|(level, position)| self.node(level, position)).collect()
+    }
 
     /// What the chain needs to recompute a leaf of a trace that agrees with the own one left of it.
     /// Where `theirs` has no node, it is as in the own trace.

@@ -21,12 +21,12 @@ use lockstep_chain::address::Address;
 
 pub use evidence::{Answer, Evidence, Nodes};
 pub use lie::{Lie, falsify};
-pub use moves::{Intent, Move, Node};
+pub use moves::{Claim, Intent, Move, Node};
 pub use program::{Program, Run};
 pub use sample::Sample;
 pub use seat::{Seat, Turn};
-pub use strategy::Now;
-pub use turn::{Court, Shared, turn};
+pub use strategy::{Now, Window};
+pub use turn::{Court, Shared, accuse, turn};
 
 /// Who plays, and how.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -68,12 +68,22 @@ pub enum PlayError {
          hint: test this machine's memory", .0.position, .0.trace
     )]
     Unprovable(Node),
+    /// Two runs of one job gave two answers.
+    #[error("two runs of this job here gave two answers; hint: test this machine's memory")]
+    Unstable,
     /// The run could not be repeated.
     #[error("the run cannot be repeated: {0}")]
     Trace(String),
 }
 
 impl PlayError {
+    /// Whether the own computation is in doubt: the seat is to be given up, and taken anew with a fresh
+    /// run at the next height.
+    #[must_use]
+    pub fn retake(&self) -> bool {
+        matches!(self, Self::Unprovable(_) | Self::Unstable | Self::Trace(_))
+    }
+
     /// The run cannot be repeated, and this is why.
     pub fn trace(cause: impl std::fmt::Display) -> Self {
         Self::Trace(cause.to_string())

@@ -4,12 +4,15 @@ use std::fmt;
 
 use lockstep_chain::address::{self, Address};
 use lockstep_chain::envelope::any;
-use lockstep_proto::lockstep::job::v1::RunStatus;
 use lockstep_proto::lockstep::trial::v1::{
     MsgCallNode, MsgChallenge, MsgConcede, MsgDefend, MsgOpenNode, MsgProveStep,
 };
 use lockstep_vm::hash::Hash;
 use prost_types::Any;
+
+use super::PlayError;
+use super::evidence::{Answer, Evidence};
+use super::opened::top;
 
 /// A node of a trace on trial. Levels count from the leaves upward.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -25,12 +28,12 @@ pub struct Node {
 /// What is to be done, without what it takes: made at each height, while a move is made once.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Intent {
-    /// Doubt an answer, with a bond; `own` says what is right, and stands behind it.
+    /// Doubt an answer, with a bond.
     Challenge {
         /// The answer that is doubted.
         answer: Hash,
-        /// The own answer; none where it stands already.
-        own: Option<Hash>,
+        /// Whether the own answer is brought with it, with its trace and another bond.
+        own: bool,
     },
     /// Post the own trace.
     Defend,
@@ -63,6 +66,57 @@ impl fmt::Display for Intent {
     }
 }
 
+impl Intent {
+    /// By what it is known: a challenge is one challenge, with or without an own answer.
+    pub(super) fn key(self) -> Self {
+        match self {
+            Self::Challenge { answer, .. } => Self::Challenge { answer, own: false },
+            other => other,
+        }
+    }
+}
+
+/// An answer with the trace that is to prove it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Claim {
+    /// What is claimed.
+    pub answer: Answer,
+    /// Root of the trace.
+    pub steps_root: Hash,
+    /// Path of the last leaf.
+    pub last_path: Vec<Hash>,
+    /// What lies eight levels below the root.
+    pub nodes: Vec<Hash>,
+}
+
+impl Claim {
+    /// What was computed here. Takes as long as the trace.
+    ///
+    /// # Errors
+    /// Where the run cannot be repeated.
+    pub fn of(evidence: &impl Evidence) -> Result<Self, PlayError> {
+        let root = top(0, evidence.leaves());
+        Ok(Self {
+            answer: evidence.answer(),
+            steps_root: evidence.steps_root()?,
+            last_path: evidence.last_path()?,
+            nodes: evidence.open(root.level, root.position)?,
+        })
+    }
+
+    fn message(self, defender: String, job: u64) -> Any {
+        any(&MsgDefend {
+            defender,
+            job,
+            status: self.answer.status.into(),
+            output_root: self.answer.output_root.to_vec(),
+            steps_root: self.steps_root.to_vec(),
+            last_path: self.last_path.concat(),
+            nodes: self.nodes.concat(),
+        })
+    }
+}
+
 /// A move that is ready to be sent.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Move {
@@ -71,21 +125,10 @@ pub enum Move {
         /// The answer that is doubted.
         answer: Hash,
         /// The own answer.
-        own: Option<Hash>,
+        own: Option<Claim>,
     },
     /// As [`Intent::Defend`].
-    Defend {
-        /// With the output root, what the answer consists of.
-        status: RunStatus,
-        /// Root of the output.
-        output_root: Hash,
-        /// Root of the trace.
-        steps_root: Hash,
-        /// Path of the last leaf.
-        last_path: Vec<Hash>,
-        /// What lies eight levels below the root.
-        nodes: Vec<Hash>,
-    },
+    Defend(Claim),
     /// As [`Intent::Call`].
     Call(Node),
     /// As [`Intent::Open`].
@@ -97,37 +140,24 @@ pub enum Move {
 }
 
 impl Move {
-    /// Gas that is enough for any move but a proof, of whatever length.
-    pub const GAS: u64 = 2_000_000;
-    /// Gas that is enough for a proof: it pays for a step.
-    pub const PROOF_GAS: u64 = 4_000_000;
-
-    /// Gas to sign for.
+    /// The messages of the account that moves, which belong into one transaction: an own answer
+    /// without its trace falls, and its bond with it.
     #[must_use]
-    pub fn gas(&self) -> u64 {
-        if matches!(self, Self::Prove(..)) { Self::PROOF_GAS } else { Self::GAS }
-    }
-
-    /// The message of the account that moves.
-    #[must_use]
-    pub fn message(self, account: &Address, job: u64) -> Any {
+    pub fn messages(self, account: &Address, job: u64) -> Vec<Any> {
         let me = address::account(account);
-        match self {
-            Self::Challenge { answer, own } => any(&MsgChallenge {
-                challenger: me,
-                job,
-                result_root: answer.to_vec(),
-                own_result_root: own.map(|own| own.to_vec()).unwrap_or_default(),
-            }),
-            Self::Defend { status, output_root, steps_root, last_path, nodes } => any(&MsgDefend {
-                defender: me,
-                job,
-                status: status.into(),
-                output_root: output_root.to_vec(),
-                steps_root: steps_root.to_vec(),
-                last_path: last_path.concat(),
-                nodes: nodes.concat(),
-            }),
+        let message = match self {
+            Self::Challenge { answer, own } => {
+                let root = own.as_ref().map(|own| own.answer.result_root.to_vec());
+                let challenge = any(&MsgChallenge {
+                    challenger: me.clone(),
+                    job,
+                    result_root: answer.to_vec(),
+                    own_result_root: root.unwrap_or_default(),
+                });
+                let own = own.map(|own| own.message(me, job));
+                return [challenge].into_iter().chain(own).collect();
+            }
+            Self::Defend(claim) => claim.message(me, job),
             Self::Call(Node { trace, level, position }) => {
                 any(&MsgCallNode { challenger: me, job, trace, level, position })
             }
@@ -139,6 +169,7 @@ impl Move {
                 any(&MsgProveStep { prover: me, job, trace, position, witness })
             }
             Self::Concede => any(&MsgConcede { executor: me, job }),
-        }
+        };
+        vec![message]
     }
 }

@@ -13,6 +13,8 @@ use super::moves::Node;
 #[derive(Debug, Default)]
 pub(super) struct Opened {
     lists: BTreeMap<Node, Vec<Hash>>,
+    /// Lists that could not be had at a height.
+    absent: BTreeMap<Node, u64>,
 }
 
 /// The node from which everything hangs.
@@ -33,6 +35,17 @@ impl Opened {
     #[must_use]
     pub(super) fn list(&self, node: &Node) -> Option<&[Hash]> {
         self.lists.get(node).map(Vec::as_slice)
+    }
+
+    /// There is no list below a node at this height, or none to be had.
+    pub(super) fn lack(&mut self, node: Node, height: u64) {
+        self.absent.insert(node, height);
+    }
+
+    /// Whether a list was asked for in vain at this height.
+    #[must_use]
+    pub(super) fn lacks(&self, node: &Node, height: u64) -> bool {
+        self.absent.get(node) == Some(&height)
     }
 
     /// Takes in what the chain says was opened below a node.

@@ -53,17 +53,18 @@ impl Program {
         self.model.manifest().root()
     }
 
+    fn tracer(&self, ids: &[u32]) -> Result<Tracer, PlayError> {
+        let (model, cpu) = (Arc::clone(&self.model), Arc::clone(&self.cpu));
+        Tracer::new(model, cpu, Arc::clone(&self.source), ids).map_err(PlayError::trace)
+    }
+
     /// Runs a job once, without tracing.
     ///
     /// # Errors
     /// [`PlayError::Trace`] where the input is none of this program's, or not the job's.
     pub fn repeat(&self, version: &Version, job: &Job, ids: &[u32]) -> Result<Run, PlayError> {
-        let (model, cpu) = (Arc::clone(&self.model), Arc::clone(&self.cpu));
-        let tracer = Tracer::new(model, cpu, Arc::clone(&self.source), ids);
-        let tracer = tracer.map_err(PlayError::trace)?;
-        let halted = tracer.output().status == Status::Halted;
-        let status = if halted { RunStatus::Halted } else { RunStatus::Fault };
-        let answer = answer(version, job, status, tracer.output().root)?;
+        let tracer = self.tracer(ids)?;
+        let answer = answer(version, job, status_of(&tracer), tracer.output().root)?;
         Ok(Run {
             program: self.clone(),
             output: tracer.output().bytes.clone(),
@@ -71,7 +72,7 @@ impl Program {
             tree: OnceLock::new(),
             answer,
             input_root: job.input_root.as_slice().try_into().map_err(PlayError::trace)?,
-            tokens: u32::try_from(ids.len()).map_err(PlayError::trace)?,
+            ids: ids.to_vec(),
         })
     }
 
@@ -98,9 +99,7 @@ impl Program {
         alter: impl FnOnce(Tracer) -> Result<(Tracer, Claimed), PlayError>,
     ) -> Result<Run, PlayError> {
         let mut run = self.repeat(version, job, ids)?;
-        let (model, cpu) = (Arc::clone(&self.model), Arc::clone(&self.cpu));
-        let tracer = Tracer::new(model, cpu, Arc::clone(&self.source), ids);
-        let (tracer, claimed) = alter(tracer.map_err(PlayError::trace)?)?;
+        let (tracer, claimed) = alter(self.tracer(ids)?)?;
         run.tracer = Arc::new(tracer);
         if let Some((status, output)) = claimed {
             let root = commitment::output_root(version, status, &output);
@@ -110,6 +109,11 @@ impl Program {
         }
         Ok(run)
     }
+}
+
+fn status_of(tracer: &Tracer) -> RunStatus {
+    let halted = tracer.output().status == Status::Halted;
+    if halted { RunStatus::Halted } else { RunStatus::Fault }
 }
 
 fn answer(
@@ -136,7 +140,7 @@ pub struct Run {
     answer: Answer,
     output: Vec<u8>,
     input_root: Hash,
-    tokens: u32,
+    ids: Vec<u32>,
 }
 
 impl Run {
@@ -160,6 +164,16 @@ impl Evidence for Run {
         self.answer
     }
 
+    fn again(&self) -> Result<bool, PlayError> {
+        let tracer = self.program.tracer(&self.ids)?;
+        let again = (status_of(&tracer), tracer.output().root);
+        Ok(again == (self.answer.status, self.answer.output_root))
+    }
+
+    fn is_traced(&self) -> bool {
+        self.tree.get().is_some()
+    }
+
     fn leaves(&self) -> u64 {
         self.tracer.leaf_count()
     }
@@ -174,19 +188,6 @@ impl Evidence for Run {
 
     fn node(&self, level: u32, position: u64) -> Result<Hash, PlayError> {
         self.tree()?.node(level, position).map_err(PlayError::trace)
-    }
-
-    fn last_path(&self) -> Result<Vec<Hash>, PlayError> {
-        let count = self.leaves();
-        let (mut position, mut path) = (count.saturating_sub(1), Vec::new());
-        for level in 0..merkle::height(count) {
-            // The last node of a level is a left child only where it has no sibling.
-            if !position.is_multiple_of(2) {
-                path.push(self.node(level, position - 1)?);
-            }
-            position /= 2;
-        }
-        Ok(path)
     }
 
     fn witness(&self, leaf: u64, theirs: Nodes<'_>) -> Result<Vec<u8>, PlayError> {
@@ -207,7 +208,8 @@ impl Evidence for Run {
         leaf: u64,
         witness: &[u8],
     ) -> Result<Option<Hash>, PlayError> {
-        let (input_root, tokens) = (&self.input_root, self.tokens);
+        let input_root = &self.input_root;
+        let tokens = u32::try_from(self.ids.len()).map_err(PlayError::trace)?;
         let manifest = self.program.model.manifest();
         let statement = Statement { manifest, input_root, tokens, steps_root };
         match verify_step(&statement, leaf, witness).map_err(PlayError::trace)? {

@@ -6,8 +6,8 @@ use lockstep_proto::lockstep::trial::v1::Trial;
 use lockstep_vm::hash::Hash;
 
 use super::evidence::Evidence;
-use super::moves::{Intent, Move, Node};
-use super::opened::{Opened, top};
+use super::moves::{Claim, Intent, Move, Node};
+use super::opened::Opened;
 use super::strategy::{Now, View};
 use super::{PlayError, Player};
 
@@ -34,10 +34,10 @@ pub struct Seat<E> {
     /// When the trial began that the rest is about: a job may be on trial again.
     started_height: u64,
     opened: Opened,
-    /// Lists that the chain did not have at a height.
-    absent: BTreeMap<Node, u64>,
     /// At which height a move was made.
     made: BTreeMap<Intent, u64>,
+    /// A second run has given the same answer.
+    confirmed: bool,
 }
 
 impl<E: Evidence> Seat<E> {
@@ -49,8 +49,8 @@ impl<E: Evidence> Seat<E> {
             evidence,
             started_height: 0,
             opened: Opened::default(),
-            absent: BTreeMap::new(),
             made: BTreeMap::new(),
+            confirmed: false,
         }
     }
 
@@ -59,7 +59,6 @@ impl<E: Evidence> Seat<E> {
         if self.started_height != trial.started_height {
             self.started_height = trial.started_height;
             self.opened = Opened::default();
-            self.absent.clear();
             self.made.clear();
         }
     }
@@ -72,7 +71,7 @@ impl<E: Evidence> Seat<E> {
     /// Takes in what the chain says was opened below a node; no bytes where it was not opened.
     ///
     /// # Errors
-    /// [`PlayError::Opened`].
+    /// [`PlayError::Opened`]; then the list counts as not opened at this height.
     pub fn put(
         &mut self,
         trial: &Trial,
@@ -81,8 +80,8 @@ impl<E: Evidence> Seat<E> {
         bytes: &[u8],
     ) -> Result<(), PlayError> {
         self.enter(trial);
+        self.opened.lack(node, now.height);
         if bytes.is_empty() {
-            self.absent.insert(node, now.height);
             return Ok(());
         }
         let trace = usize::try_from(node.trace).ok().and_then(|at| trial.traces.get(at));
@@ -90,32 +89,42 @@ impl<E: Evidence> Seat<E> {
     }
 
     /// Makes the moves that are due and were not made lately.
-    ///
-    /// # Errors
-    /// Where the trial cannot be played at all.
-    pub fn turn(&mut self, trial: &Trial, now: &Now) -> Result<Turn, PlayError> {
+    pub fn turn(&mut self, trial: &Trial, now: &Now) -> Turn {
         self.enter(trial);
-        let decision = self.view(trial, now).decide()?;
-        let mut turn = Turn::default();
-        turn.missing.extend(
-            decision.missing.into_iter().filter(|node| self.absent.get(node) != Some(&now.height)),
-        );
-        // A call for what may be open already would cost a height.
-        if !turn.missing.is_empty() {
-            return Ok(turn);
-        }
+        let decision = self.view(trial, now).decide();
+        let (missing, failures) = (decision.missing, decision.failures);
+        let mut turn = Turn { moves: Vec::new(), missing, failures };
         for intent in decision.intents {
-            let before = self.made.get(&intent);
+            let before = self.made.get(&intent.key());
             if before.is_some_and(|at| at.saturating_add(AGAIN_BLOCKS) > now.height) {
                 continue;
             }
-            self.made.insert(intent, now.height);
+            self.made.insert(intent.key(), now.height);
             match self.make(trial, now, intent) {
                 Ok(moves) => turn.moves.extend(moves.map(|it| (intent, it))),
                 Err(error) => turn.failures.push((intent, error)),
             }
         }
-        Ok(turn)
+        turn
+    }
+
+    /// A move did not get out: it is made again at the next height.
+    pub fn forget(&mut self, intent: &Intent) {
+        self.made.remove(&intent.key());
+    }
+
+    /// Runs the job once more, before something is done that cannot be taken back.
+    ///
+    /// # Errors
+    /// [`PlayError::Unstable`], or where the run cannot be repeated.
+    pub fn confirm(&mut self) -> Result<(), PlayError> {
+        if !self.confirmed && !self.player.stubborn {
+            if !self.evidence.again()? {
+                return Err(PlayError::Unstable);
+            }
+            self.confirmed = true;
+        }
+        Ok(())
     }
 
     fn view<'a>(&'a self, trial: &'a Trial, now: &'a Now) -> View<'a> {
@@ -123,21 +132,21 @@ impl<E: Evidence> Seat<E> {
         View { player, trial, now, evidence: &self.evidence, opened }
     }
 
-    fn make(&self, trial: &Trial, now: &Now, intent: Intent) -> Result<Option<Move>, PlayError> {
+    fn make(
+        &mut self,
+        trial: &Trial,
+        now: &Now,
+        intent: Intent,
+    ) -> Result<Option<Move>, PlayError> {
+        if matches!(intent, Intent::Challenge { .. } | Intent::Concede) {
+            self.confirm()?;
+        }
         let evidence = &self.evidence;
         Ok(Some(match intent {
-            Intent::Challenge { answer, own } => Move::Challenge { answer, own },
-            Intent::Defend => {
-                let answer = evidence.answer();
-                let root = top(0, evidence.leaves());
-                Move::Defend {
-                    status: answer.status,
-                    output_root: answer.output_root,
-                    steps_root: evidence.steps_root()?,
-                    last_path: evidence.last_path()?,
-                    nodes: evidence.open(root.level, root.position)?,
-                }
+            Intent::Challenge { answer, own } => {
+                Move::Challenge { answer, own: own.then(|| Claim::of(evidence)).transpose()? }
             }
+            Intent::Defend => Move::Defend(Claim::of(evidence)?),
             Intent::Call(node) => Move::Call(node),
             Intent::Open(node) => Move::Open(node, evidence.open(node.level, node.position)?),
             Intent::Prove(leaf) => {

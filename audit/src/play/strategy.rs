@@ -1,6 +1,9 @@
 //! What to do next in a trial: decided from its state and the own computation alone.
 
+use std::mem;
+
 use lockstep_chain::address::Address;
+use lockstep_proto::lockstep::chain::v1::{Params, Tip};
 use lockstep_proto::lockstep::trial::v1::{Game, GameState, SupporterState, Trace, Trial};
 use lockstep_vm::hash::Hash;
 use lockstep_vm::merkle::{below, height};
@@ -17,26 +20,52 @@ pub struct Now {
     pub height: u64,
     /// The trial clock.
     pub clock: u64,
-    /// Trial-clock heights for which a trial takes traces.
-    pub defend_blocks: u64,
-    /// Trial-clock heights for which a party may think about a move.
-    pub move_blocks: u64,
+    /// Block time, in milliseconds.
+    pub time_ms: u64,
+    /// For how long a trial takes traces.
+    pub defend: Window,
+    /// For how long a party may think about a move.
+    pub moves: Window,
+}
+
+/// A window of a trial. It ends when both have passed.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Window {
+    /// Heights of the trial clock.
+    pub blocks: u64,
+    /// Block time, in milliseconds.
+    pub ms: u64,
 }
 
 impl Now {
-    /// Whether at most half of a window's heights are left.
-    fn is_late(&self, counter: u64, blocks: u64) -> bool {
-        self.clock.saturating_add(blocks / 2) >= counter
+    /// What the chain's clocks and parameters say.
+    #[must_use]
+    pub fn of(tip: &Tip, params: &Params) -> Self {
+        Self {
+            height: tip.height,
+            clock: tip.trial_clock,
+            time_ms: tip.time_ms,
+            defend: Window { blocks: params.trial_defend_blocks, ms: params.trial_defend_ms },
+            moves: Window { blocks: params.trial_move_blocks, ms: params.trial_move_ms },
+        }
+    }
+
+    /// Whether at most half of a window is left before its end.
+    fn is_late(&self, window: Window, counter: u64, time_ms: u64) -> bool {
+        self.clock.saturating_add(window.blocks / 2) >= counter
+            && self.time_ms.saturating_add(window.ms / 2) >= time_ms
     }
 }
 
 /// What to do, and what has to be known before more can be said.
-#[derive(Debug, Default, PartialEq, Eq)]
+#[derive(Debug, Default)]
 pub(super) struct Decision {
     /// In the order in which they help.
     pub(super) intents: Vec<Intent>,
     /// Nodes whose lists are wanted from the chain.
     pub(super) missing: Vec<Node>,
+    /// What cannot be decided, and why.
+    pub(super) failures: Vec<(Intent, PlayError)>,
 }
 
 /// A trial as one player sees it.
@@ -49,18 +78,21 @@ pub(super) struct View<'a> {
 }
 
 impl View<'_> {
-    pub(super) fn decide(&self) -> Result<Decision, PlayError> {
+    pub(super) fn decide(&self) -> Decision {
         let mut decision = Decision::default();
         self.concede(&mut decision);
         self.defend(&mut decision);
-        self.answer_calls(&mut decision)?;
+        self.answer_calls(&mut decision);
         self.doubt(&mut decision);
         for (number, trace) in (0..).zip(&self.trial.traces) {
-            if self.may_call(trace) {
-                self.descend(number, trace, &mut decision)?;
+            if !self.may_call(trace) {
+                continue;
+            }
+            if let Err(error) = self.descend(number, trace, &mut decision) {
+                decision.failures.push((Intent::Call(top(number, trace.leaves)), error));
             }
         }
-        Ok(decision)
+        decision
     }
 
     /// The account that the trial knows the player by.
@@ -94,6 +126,23 @@ impl View<'_> {
         self.stands().any(|(own, _)| own == answer)
     }
 
+    fn is_defended(&self, answer: u32) -> bool {
+        self.trial.traces.iter().any(|trace| trace.answer == answer && !trace.fallen)
+    }
+
+    /// Whether the player puts bonds here. A member calls without one, and has no more to say where it
+    /// conceded.
+    fn bonds(&self) -> bool {
+        let mut members = self.trial.supporters.iter().filter(|it| !it.validator.is_empty());
+        self.player.bonds && !members.any(|it| it.account == self.me())
+    }
+
+    /// Whether half of the time for traces is over, and with it the time to leave it to others.
+    fn is_late(&self) -> bool {
+        let trial = self.trial;
+        self.now.is_late(self.now.defend, trial.defend_counter, trial.defend_time_ms)
+    }
+
     fn has_challenged(&self, answer: Option<u32>) -> bool {
         let mut mine = self.trial.challenges.iter().filter(|it| it.account == self.me());
         mine.any(|it| answer.is_none_or(|answer| it.answer == answer))
@@ -110,7 +159,9 @@ impl View<'_> {
     fn defend(&self, decision: &mut Decision) {
         let Some(own) = self.own() else { return };
         let posted = |trace: &Trace| trace.answer == own && trace.account == self.me();
-        if self.supports(own)
+        // The right answer must not fall because those who gave it are silent.
+        let relieves = || self.bonds() && self.is_late() && !self.is_defended(own);
+        if (self.supports(own) || relieves())
             && !self.trial.defend_over
             && !self.has_fallen(own)
             && !self.trial.traces.iter().any(posted)
@@ -120,51 +171,51 @@ impl View<'_> {
     }
 
     /// Opens and proves what was called of traces that are like the own one.
-    fn answer_calls(&self, decision: &mut Decision) -> Result<(), PlayError> {
+    fn answer_calls(&self, decision: &mut Decision) {
         for game in self.trial.games.iter().filter(|game| game.state() == GameState::Open) {
             let Some(trace) = self.trace(game.trace).filter(|trace| !trace.fallen) else {
                 continue;
             };
             // Whoever posted it answers; where that one is silent, any other supporter.
-            let late = self.now.is_late(game.move_counter, self.now.move_blocks);
+            let late = self.now.is_late(self.now.moves, game.move_counter, game.move_time_ms);
             let mine = trace.account == self.me() || (late && self.supports(trace.answer));
-            if !mine || trace.steps_root != self.evidence.steps_root()? {
+            if !mine {
                 continue;
             }
             let node = called(game);
             let intent = if node.level == 0 { Intent::Prove(node) } else { Intent::Open(node) };
-            if !decision.intents.contains(&intent) {
-                decision.intents.push(intent);
+            match self.evidence.steps_root() {
+                Ok(root) if trace.steps_root != root || decision.intents.contains(&intent) => {}
+                Ok(_) => decision.intents.push(intent),
+                Err(error) => decision.failures.push((intent, error)),
             }
         }
-        Ok(())
     }
 
-    /// Challenges with a bond.
+    /// Challenges with a bond: at once where the right answer is not there, else when half of the time
+    /// is over. Whoever stands behind a wrong answer may have an accomplice that defends the right one
+    /// and never calls; a bond against what is wrong always returns.
     fn doubt(&self, decision: &mut Decision) {
-        if !self.player.bonds || self.trial.defend_over {
+        if !self.bonds() || self.trial.defend_over {
             return;
         }
-        // A member calls without a bond; one that conceded has no more to say.
-        let mut members = self.trial.supporters.iter().filter(|it| !it.validator.is_empty());
-        if members.any(|it| it.account == self.me()) {
+        let (own, late) = (self.own(), self.is_late());
+        if own.is_some() && !late && !self.has_challenged(None) {
             return;
         }
-        let own = self.own();
-        let joined = self.has_challenged(None);
-        let defended = |trace: &Trace| !trace.fallen && Some(trace.answer) == own;
-        let left_alone = !self.trial.traces.iter().any(defended)
-            && self.now.is_late(self.trial.defend_counter, self.now.defend_blocks);
-        if !joined && own.is_some() && !left_alone {
-            return;
-        }
+        // Where the trace may come too late, the challenge alone fells the lie.
+        let mut brings = own.is_none() && (!late || self.evidence.is_traced());
         for (number, answer) in (0..).zip(&self.trial.answers) {
-            if Some(number) != own && !answer.fallen && !self.has_challenged(Some(number)) {
-                let Ok(answer) = answer.result_root.as_slice().try_into() else { continue };
-                let stands = own.is_some_and(|own| self.supports(own));
-                let own = (!stands).then_some(self.evidence.answer().result_root);
-                decision.intents.push(Intent::Challenge { answer, own });
+            let mut supporters = self.trial.supporters.iter();
+            let stands =
+                supporters.any(|it| it.answer == number && it.state() == SupporterState::In);
+            // What nobody stands behind falls of itself.
+            let due = stands || own.is_none();
+            if !due || Some(number) == own || answer.fallen || self.has_challenged(Some(number)) {
+                continue;
             }
+            let Ok(answer) = answer.result_root.as_slice().try_into() else { continue };
+            decision.intents.push(Intent::Challenge { answer, own: mem::take(&mut brings) });
         }
     }
 
@@ -197,9 +248,12 @@ impl View<'_> {
         let mut node = top(number, trace.leaves);
         loop {
             let Some(theirs) = self.opened.list(&node) else {
-                decision.missing.push(node);
-                // Where it was not opened yet, it has to be called.
-                decision.intents.extend(self.call(trace, node).map(Intent::Call));
+                // Asked for first: a call for what is open already costs a height.
+                if self.opened.lacks(&node, self.now.height) {
+                    decision.intents.extend(self.call(trace, node).map(Intent::Call));
+                } else {
+                    decision.missing.push(node);
+                }
                 return Ok(());
             };
             let ours = self.evidence.open(node.level, node.position)?;
@@ -222,7 +276,7 @@ impl View<'_> {
             _ => return None,
         };
         let next = ancestor(target, below(from.level).max(target.level));
-        let inside = from.level > 0 || height(trace.leaves) == 0;
+        let inside = next.level < from.level || height(trace.leaves) == 0;
         (inside && ancestor(next, from.level) == from).then_some(next)
     }
 }

@@ -10,7 +10,7 @@ use lockstep_tests::party::{Kind, Manner};
 use super::books::{Books, FINAL, changes, exec, val};
 use super::trials_lies::{BOND, HALF, MOVE, PREMIUM};
 use super::{
-    STAKE, all_but, committee, four, is_right, manner, paid, post_to_two, set, tokens, until,
+    STAKE, all_but, committee, four, is_right, made, manner, paid, post_to_two, set, tokens, until,
     verdicts,
 };
 
@@ -125,6 +125,37 @@ fn a_member_that_never_calls_the_other_trace_leaves_it_standing_and_others_try_a
         let names: Vec<_> = others.iter().map(|number| val(*number)).collect();
         let paid = names.iter().map(|name| (name.as_str(), 3_500));
         assert_eq!(before.changes(&cluster), changes(FINAL.into_iter().chain(paid)));
+    }
+}
+
+#[test]
+fn where_a_member_never_calls_the_other_trace_an_auditor_does_and_the_liar_is_slashed() {
+    // The member has a part in the win where it has called, and none where it has not.
+    for (kinds, shares) in
+        [(vec![Kind::FirstCall, Kind::Refute], 1), (vec![Kind::Call, Kind::Refute], 2)]
+    {
+        let mut cluster = four();
+        let before = Books::of(&cluster);
+        let (id, [liar, silent]) = post_to_two(&mut cluster);
+        set(&mut cluster, liar, Behaviour::LiesOnceFor(id));
+        manner(&mut cluster, &exec(silent), Manner::mute(&kinds));
+        manner(&mut cluster, "auditor0", Manner::watching());
+        let job = until(&mut cluster, id, JobState::Final);
+        cluster.run(4);
+        assert!(is_right(&cluster, id));
+        assert_eq!(job.attempt, 1);
+        assert_eq!(verdicts(&cluster), [(liar, Offence::WrongResult, STAKE / 2)]);
+        assert_eq!(made(&cluster, "auditor0", Kind::Challenge), 1);
+        let share = PREMIUM / shares;
+        let name = val(silent);
+        let expected = FINAL.into_iter().chain([
+            (name.as_str(), 7_000 + (shares - 1) * (share + MOVE)),
+            ("auditor0", share + (3 - shares) * MOVE - 1_000),
+            ("treasury", 1_000),
+            ("burned", HALF - PREMIUM - 2 * MOVE),
+        ]);
+        assert_eq!(before.changes(&cluster), changes(expected));
+        assert_eq!(cluster.totals().bonds, 0);
     }
 }
 

@@ -2,6 +2,7 @@
 //! test could compute.
 
 use std::collections::BTreeMap;
+use std::time::Duration;
 
 use lockstep_proto::lockstep::job::v1::RunStatus;
 use lockstep_proto::lockstep::trial::v1::{
@@ -12,7 +13,9 @@ use lockstep_vm::merkle::{Tree, below, fold, height, leaf_hash, root_of_top, und
 use lockstep_vm::result::Status;
 use lockstep_vm::trace::last_leaf;
 
-use crate::play::{Answer, Evidence, Intent, Move, Node, Nodes, Now, PlayError, Player, Seat};
+use crate::play::{
+    Answer, Claim, Evidence, Intent, Move, Node, Nodes, Now, PlayError, Player, Seat, Window,
+};
 
 pub(super) type Account = [u8; 20];
 
@@ -37,13 +40,18 @@ pub(super) fn lie(leaves: u64, at: &[u64], what: &str) -> Vec<Hash> {
 /// What somebody computed, or says so.
 #[derive(Debug, Clone)]
 pub(super) struct Made {
-    leaves: Vec<Hash>,
-    tree: Tree,
+    pub(super) leaves: Vec<Hash>,
+    pub(super) tree: Tree,
+    /// How long it takes to trace.
+    pub(super) tracing: Duration,
+    /// The second run gives what the first gave.
+    pub(super) steady: bool,
 }
 
 impl Made {
     pub(super) fn new(leaves: Vec<Hash>) -> Self {
-        Self { tree: Tree::new(leaves.clone()), leaves }
+        let tree = Tree::new(leaves.clone());
+        Self { tree, leaves, tracing: Duration::ZERO, steady: true }
     }
 
     fn count(&self) -> u64 {
@@ -57,11 +65,20 @@ impl Evidence for Made {
         Answer { status: RunStatus::Halted, output_root: root, result_root: root }
     }
 
+    fn again(&self) -> Result<bool, PlayError> {
+        Ok(self.steady)
+    }
+
+    fn is_traced(&self) -> bool {
+        self.tracing.is_zero()
+    }
+
     fn leaves(&self) -> u64 {
         self.count()
     }
 
     fn steps_root(&self) -> Result<Hash, PlayError> {
+        std::thread::sleep(self.tracing);
         Ok(self.tree.root())
     }
 
@@ -73,10 +90,6 @@ impl Evidence for Made {
 
     fn node(&self, level: u32, position: u64) -> Result<Hash, PlayError> {
         Ok(self.tree.node(level, position).unwrap())
-    }
-
-    fn last_path(&self) -> Result<Vec<Hash>, PlayError> {
-        Ok(self.tree.path(self.count() - 1).unwrap())
     }
 
     /// All that a real witness needs of the other's tree: the leaf's path.
@@ -97,7 +110,7 @@ impl Evidence for Made {
 }
 
 /// What a leaf of a trace with this root must be, from a witness.
-type Judge = Box<dyn Fn(&Hash, u64, &[u8]) -> Option<Hash>>;
+type Judge = Box<dyn Fn(&Hash, u64, &[u8]) -> Option<Hash> + Send + Sync>;
 
 /// A trial, its referee, and what was opened.
 pub(super) struct Court {
@@ -132,22 +145,29 @@ impl Court {
 
     pub(super) fn now(&self) -> Now {
         let height = self.height;
-        Now { height, clock: height, defend_blocks: DEFEND, move_blocks: MOVE }
+        let window = |blocks| Window { blocks, ms: 0 };
+        Now { height, clock: height, time_ms: 0, defend: window(DEFEND), moves: window(MOVE) }
     }
 
     /// Everything that a seat has to do now, with the lists that it asks for.
     pub(super) fn turn<E: Evidence>(&self, seat: &mut Seat<E>) -> Vec<(Intent, Move)> {
+        let mut moves = Vec::new();
         loop {
-            let turn = seat.turn(&self.trial, &self.now()).unwrap();
+            let turn = seat.turn(&self.trial, &self.now());
             assert!(turn.failures.is_empty(), "{:?}", turn.failures);
+            moves.extend(turn.moves);
             if turn.missing.is_empty() {
-                return turn.moves;
+                return moves;
             }
             for node in turn.missing {
-                let bytes = self.lists.get(&node).cloned().unwrap_or_default();
-                seat.put(&self.trial, &self.now(), node, &bytes).unwrap();
+                seat.put(&self.trial, &self.now(), node, &self.list(&node)).unwrap();
             }
         }
+    }
+
+    /// What was opened below a node.
+    pub(super) fn list(&self, node: &Node) -> Vec<u8> {
+        self.lists.get(node).cloned().unwrap_or_default()
     }
 
     /// One block with these moves; none may be refused, but about a trace that has just fallen.
@@ -175,13 +195,17 @@ impl Court {
                 let doubted = answer(&mut self.trial, &root);
                 let challenge = Challenge { account: me.to_vec(), answer: doubted, bond: 9 };
                 self.trial.challenges.push(challenge);
-                if let Some(own) = own {
-                    let own = answer(&mut self.trial, &own);
-                    stand(&mut self.trial, me, [0; 20], own, 9);
-                }
-                Some(())
+                let Some(own) = own else { return Some(()) };
+                let number = answer(&mut self.trial, &own.answer.result_root);
+                stand(&mut self.trial, me, [0; 20], number, 9);
+                self.apply(me, Move::Defend(own))
             }
-            Move::Defend { status, output_root, steps_root, nodes, last_path } => {
+            Move::Defend(Claim { answer: claimed, steps_root, nodes, last_path }) => {
+                let Answer { status, output_root, result_root } = claimed;
+                if !self.trial.supporters.iter().any(|it| it.account == me) {
+                    let number = answer(&mut self.trial, &result_root);
+                    stand(&mut self.trial, me, [0; 20], number, 9);
+                }
                 let count = self.leaves;
                 let root = fold(count, height(count), 0, &nodes)?;
                 (root_of_top(count, &root) == steps_root).then_some(())?;
@@ -342,13 +366,15 @@ pub(super) struct Party<E = Made> {
     pub(super) seat: Seat<E>,
     /// How many moves it makes before it falls silent.
     pub(super) patience: usize,
+    /// Calls and refutes nothing.
+    pub(super) tame: bool,
 }
 
 impl<E: Evidence> Party<E> {
     pub(super) fn new(name: u8, evidence: E, bonds: bool, stubborn: bool) -> Self {
         let account = [name; 20];
         let player = Player { account, operator: None, bonds, stubborn };
-        Self { account, seat: Seat::new(player, evidence), patience: usize::MAX }
+        Self { account, seat: Seat::new(player, evidence), patience: usize::MAX, tame: false }
     }
 }
 
@@ -360,8 +386,9 @@ pub(super) fn play<E: Evidence>(court: &mut Court, parties: &mut [Party<E>]) -> 
         }
         let mut moves = Vec::new();
         for party in parties.iter_mut() {
-            for (_, it) in court.turn(&mut party.seat) {
-                if party.patience > 0 {
+            for (intent, it) in court.turn(&mut party.seat) {
+                let attacks = matches!(intent, Intent::Call(_) | Intent::Refute(_));
+                if party.patience > 0 && !(party.tame && attacks) {
                     party.patience -= 1;
                     moves.push((party.account, it));
                 }

@@ -2,6 +2,9 @@
 
 mod court;
 mod real;
+mod turn;
+
+use std::time::Duration;
 
 use court::{Court, Made, Party, lie, play, truth};
 use lockstep_proto::lockstep::trial::v1::{Supporter, SupporterState};
@@ -135,6 +138,36 @@ fn an_auditor_steps_in_where_the_honest_member_is_gone() {
 }
 
 #[test]
+fn an_auditor_challenges_at_half_time_what_an_accomplice_leaves_alone() {
+    let leaves = 1000;
+    let right = Made::new(truth(leaves));
+    let (mut court, parties) = duel(&right, &Made::new(lie(leaves, &[500], "wrong")));
+    let mut parties = Vec::from(parties);
+    // It defends the right answer, and never calls the wrong one.
+    parties[0].tame = true;
+    parties.push(Party::new(OTHER, right.clone(), true, false));
+    assert_eq!(play(&mut court, &mut parties), [right.answer().result_root]);
+    assert_eq!(court.trial.challenges.len(), 1);
+    let states: Vec<_> = court.trial.supporters.iter().map(Supporter::state).collect();
+    assert_eq!(states, [SupporterState::In, SupporterState::Wrong]);
+}
+
+#[test]
+fn an_auditor_brings_its_answer_once_and_none_where_the_trace_may_come_too_late() {
+    let slow = Made { tracing: Duration::from_millis(1), ..Made::new(truth(10)) };
+    let (one, two) = (Made::new(lie(10, &[5], "one")), Made::new(lie(10, &[5], "two")));
+    let mut court = Court::open(&[([LIAR; 20], &one), ([HONEST; 20], &two)]);
+    let brought = |court: &Court| {
+        let moves = court.turn(&mut Party::new(OTHER, slow.clone(), true, false).seat);
+        let brought = |(_, it): &(Intent, Move)| matches!(it, Move::Challenge { own: Some(_), .. });
+        moves.iter().map(brought).collect::<Vec<_>>()
+    };
+    assert_eq!(brought(&court), [true, false]);
+    court.height = 4;
+    assert_eq!(brought(&court), [false, false]);
+}
+
+#[test]
 fn whoever_recomputes_another_answer_than_it_revealed_concedes_and_does_nothing_else() {
     let right = Made::new(truth(10));
     let wrong = Made::new(lie(10, &[5], "wrong"));
@@ -189,7 +222,7 @@ fn lists_that_do_not_lead_to_the_root_are_not_believed() {
     let (mut court, mut parties) = duel(&right, &wrong);
     let moves = court.turn(&mut parties[1].seat);
     court.block(moves.into_iter().map(|(_, it)| ([LIAR; 20], it)).collect());
-    let turn = parties[0].seat.turn(&court.trial, &court.now()).unwrap();
+    let turn = parties[0].seat.turn(&court.trial, &court.now());
     let [node] = turn.missing[..] else { panic!("{:?}", turn.missing) };
     let mut bytes = wrong.open(node.level, node.position).unwrap().concat();
     bytes[0] ^= 1;

@@ -96,22 +96,25 @@ impl Bench {
     ) -> Result<(), WatchError> {
         let executor = self.wallet.address_text();
         let message = any(&MsgDeliverOutput { executor, job, status, output });
-        self.broadcast(message, Move::GAS).await
+        self.broadcast(vec![message]).await
     }
 
     /// Signs and sends: unordered, so that several can wait at once, and free where it is duty.
-    async fn broadcast(&self, message: Any, gas: u64) -> Result<(), WatchError> {
+    async fn broadcast(&self, messages: Vec<Any>) -> Result<(), WatchError> {
         let (tip, params) =
             tokio::try_join!(query::tip(&self.client), query::params(&self.client))?;
-        let mut kinds = lockstep_chain::tx::KINDS.iter();
-        let duty = kinds.any(|kind| kind.duty && kind.type_url == message.type_url);
-        let gas_limit = gas.min(params.tx_gas_max);
+        let is_duty = |message: &Any| {
+            let mut kinds = lockstep_chain::tx::KINDS.iter();
+            kinds.any(|kind| kind.duty && kind.type_url == message.type_url)
+        };
+        let duty = messages.iter().all(is_duty);
+        let gas_limit = params.tx_gas_max;
         let unsigned = Unsigned {
             chain_id: self.chain_id.clone(),
             account_number: self.account_number,
             gas_limit,
             fee: if duty { 0 } else { fee(gas_limit, params.gas_price) },
-            messages: vec![message],
+            messages,
             unordered_until_ms: Some(tip.time_ms.saturating_add(TX_MS)),
             ..Unsigned::default()
         };
@@ -138,7 +141,6 @@ impl Court for Bench {
     }
 
     async fn send(&self, job: u64, it: Move) -> Result<(), WatchError> {
-        let gas = it.gas();
-        self.broadcast(it.message(&self.wallet.address(), job), gas).await
+        self.broadcast(it.messages(&self.wallet.address(), job)).await
     }
 }

@@ -10,10 +10,11 @@ use std::time::{Duration, Instant};
 
 use clap::Args;
 use lockstep_audit::play::{
-    Court as _, Evidence as _, Intent, Move, Now, Player, Run, Sample, Seat, Shared, turn,
+    Evidence as _, Intent, Now, Player, Run, Sample, Seat, Shared, accuse, turn,
 };
 use lockstep_audit::recompute::Holdings;
 use lockstep_client::{Error, Result, query};
+use lockstep_proto::lockstep::chain::v1::Tip;
 use lockstep_proto::lockstep::job::v1::{Job, JobState};
 use lockstep_proto::lockstep::trial::v1::Trial;
 
@@ -79,7 +80,7 @@ pub(super) async fn run(globals: &Globals, arguments: Watch) -> Result<u8> {
             match query::tip(&watcher.bench.client).await {
                 Ok(tip) if tip.height > height => {
                     height = tip.height;
-                    watcher.round(tip.height, tip.trial_clock).await
+                    watcher.round(&tip).await
                 }
                 Ok(_) => Ok(()),
                 Err(error) => Err(error.into()),
@@ -134,10 +135,9 @@ impl Watcher {
     }
 
     /// What is due at a height: moves in trials first, since their deadlines are short.
-    async fn round(&mut self, height: u64, clock: u64) -> Result<(), WatchError> {
+    async fn round(&mut self, tip: &Tip) -> Result<(), WatchError> {
         let params = query::params(&self.bench.client).await?;
-        let (defend_blocks, move_blocks) = (params.trial_defend_blocks, params.trial_move_blocks);
-        let now = Now { height, clock, defend_blocks, move_blocks };
+        let (now, height) = (Now::of(tip, &params), tip.height);
         let trials = query::trials(&self.bench.client).await?.trials;
         self.end_trials(&trials, height).await?;
         for trial in &trials {
@@ -146,7 +146,7 @@ impl Watcher {
             }
         }
         self.deliver(height).await?;
-        self.look(height).await
+        self.look(tip).await
     }
 
     /// Says what became of trials that run no more.
@@ -242,7 +242,7 @@ impl Watcher {
     }
 
     /// Runs again what can be challenged and was not looked at, for as long as trials can wait.
-    async fn look(&mut self, height: u64) -> Result<(), WatchError> {
+    async fn look(&mut self, tip: &Tip) -> Result<(), WatchError> {
         let start = Instant::now();
         let jobs = self.bench.verified().await?;
         self.seen.retain(|(id, _)| jobs.iter().any(|job| job.id == *id));
@@ -255,7 +255,7 @@ impl Watcher {
             if start.elapsed() > AT_ONCE {
                 return Ok(());
             }
-            match self.check(&job, height).await {
+            match self.check(&job, tip).await {
                 Ok(right) => self.says.looked(&job, right),
                 Err(error) => self.says.job_failed(job.id, &error),
             }
@@ -266,7 +266,7 @@ impl Watcher {
     }
 
     /// Whether an answer is right; else it is challenged.
-    async fn check(&mut self, job: &Job, height: u64) -> Result<bool, WatchError> {
+    async fn check(&mut self, job: &Job, tip: &Tip) -> Result<bool, WatchError> {
         let run = self.bench.recompute(job).await?;
         let own = run.answer().result_root;
         if own.as_slice() == job.result_root {
@@ -274,12 +274,10 @@ impl Watcher {
         }
         self.says.wrong(job.id, &job.result_root);
         let answer: [u8; 32] = job.result_root.as_slice().try_into().unwrap_or_default();
-        self.take_seat(job, run);
-        self.running.insert(job.id, (height, false));
-        let it = Move::Challenge { answer, own: Some(own) };
-        let intent = Intent::Challenge { answer, own: Some(own) };
-        let sent = self.bench.send(job.id, it).await;
-        self.says.moved(job.id, &intent, sent);
+        let seat = self.take_seat(job, run);
+        self.running.insert(job.id, (tip.height, false));
+        let result = accuse(&self.bench, &seat, job, tip.time_ms).await;
+        self.says.moved(job.id, &Intent::Challenge { answer, own: true }, result);
         Ok(false)
     }
 }
