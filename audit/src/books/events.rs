@@ -88,7 +88,7 @@ impl Books {
         }
         for (kind, account, amount) in paid {
             let to = account.map_or(Pot::Burned, Pot::Account);
-            self.ledger.transfer(Pot::Escrow(id), to, amount)?;
+            self.ledger.transfer(Pot::Escrow(id), to, amount);
             *self.payouts.entry(kind).or_default() += u128::from(amount);
             if let (PayoutKind::Author, Some(account)) = (kind, account) {
                 let royalties = self.royalties.entry(account).or_default();
@@ -119,7 +119,8 @@ impl Books {
         }
         let amount = self.ledger.of(&Pot::Unbonding(id));
         equal(&format!("the amount of unbonding {id}"), amount, number(event, "amount")?)?;
-        self.ledger.transfer(Pot::Unbonding(id), Pot::Account(delegator), amount)
+        self.ledger.transfer(Pot::Unbonding(id), Pot::Account(delegator), amount);
+        Ok(())
     }
 
     fn slash_recorded(&mut self, event: &Event) -> Compared {
@@ -212,13 +213,15 @@ impl Books {
         let (job, amount) = (number(event, "job")?, number(event, "amount")?);
         equal(&format!("a bond for job {job}"), self.params.trial_bond, amount)?;
         let account = account(event, "account")?;
-        self.ledger.transfer(Pot::Account(account), Pot::Bonds(job), amount)
+        self.ledger.transfer(Pot::Account(account), Pot::Bonds(job), amount);
+        Ok(())
     }
 
     fn bond_returned(&mut self, event: &Event) -> Compared {
         let (job, amount) = (number(event, "job")?, number(event, "amount")?);
         let account = account(event, "account")?;
-        self.ledger.transfer(Pot::Bonds(job), Pot::Account(account), amount)
+        self.ledger.transfer(Pot::Bonds(job), Pot::Account(account), amount);
+        Ok(())
     }
 
     fn bond_forfeited(&mut self, event: &Event) -> Compared {
@@ -233,7 +236,7 @@ impl Books {
         for (pot, mut left) in taken {
             while let Some((account, amount)) = owed {
                 let now = amount.min(left);
-                self.ledger.transfer(pot, Pot::Account(account), now)?;
+                self.ledger.transfer(pot, Pot::Account(account), now);
                 left = left.saturating_sub(now);
                 owed = match amount.saturating_sub(now) {
                     0 => rewards.next(),
@@ -243,7 +246,7 @@ impl Books {
                     break;
                 }
             }
-            self.ledger.transfer(pot, Pot::Burned, left)?;
+            self.ledger.transfer(pot, Pot::Burned, left);
         }
         match owed {
             Some((_, amount)) if amount > 0 => {

@@ -1,6 +1,6 @@
 //! Pots and what moves between them: nothing is made but in the genesis, and nothing is lost.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 
 use lockstep_chain::address::{self, Address};
@@ -39,58 +39,73 @@ impl fmt::Display for Pot {
 }
 
 /// The amounts in every pot, in ulock.
+///
+/// Messages of a transaction are entered before its events, so a pot may be below zero until the
+/// whole transaction is entered: see [`Ledger::settle`].
 #[derive(Debug, Clone, Default)]
-pub struct Ledger(BTreeMap<Pot, u64>);
+pub struct Ledger {
+    pots: BTreeMap<Pot, i128>,
+    /// What was taken from since the last settlement.
+    touched: BTreeSet<Pot>,
+}
 
 impl Ledger {
     /// Puts in what the genesis gives.
     pub fn open(&mut self, pot: Pot, amount: u64) {
-        self.put(pot, amount);
+        self.put(pot, amount.into());
     }
 
     /// Moves `amount`.
+    pub fn transfer(&mut self, from: Pot, to: Pot, amount: u64) {
+        self.put(from, -i128::from(amount));
+        self.put(to, amount.into());
+        self.touched.insert(from);
+    }
+
+    /// Ends what is entered as one: a transaction, or an event of a block.
     ///
     /// # Errors
-    /// Where there is less in `from`: then the chain moved what was not there.
-    pub fn transfer(&mut self, from: Pot, to: Pot, amount: u64) -> Compared {
-        let held = self.of(&from);
-        let Some(left) = held.checked_sub(amount) else {
-            return Err(
-                Difference::new(from.to_string(), format!("at least {amount}"), held).into()
-            );
-        };
-        if left == 0 {
-            self.0.remove(&from);
-        } else {
-            self.0.insert(from, left);
+    /// Where more was taken from a pot than was in it: then the chain moved what was not there.
+    pub fn settle(&mut self) -> Compared {
+        for pot in std::mem::take(&mut self.touched) {
+            let left = self.pots.get(&pot).copied().unwrap_or(0);
+            if left < 0 {
+                let found = format!("{} too little", -left);
+                return Err(Difference::new(pot.to_string(), "what was taken", found).into());
+            }
         }
-        self.put(to, amount);
         Ok(())
     }
 
-    fn put(&mut self, pot: Pot, amount: u64) {
-        if amount > 0 {
-            let held = self.0.entry(pot).or_default();
-            // A genesis holds at most 2^62, and nothing is made after it.
-            *held = held.saturating_add(amount);
+    fn put(&mut self, pot: Pot, amount: i128) {
+        let held = self.pots.entry(pot).or_default();
+        // A genesis holds at most 2^62, and nothing is made after it.
+        *held = held.saturating_add(amount);
+        if *held == 0 {
+            self.pots.remove(&pot);
         }
     }
 
     /// What is in a pot.
     #[must_use]
     pub fn of(&self, pot: &Pot) -> u64 {
-        self.0.get(pot).copied().unwrap_or(0)
+        self.pots.get(pot).map_or(0, |held| amount(*held))
     }
 
     /// Every pot that is not empty, in order.
     pub fn pots(&self) -> impl Iterator<Item = (&Pot, u64)> {
-        self.0.iter().map(|(pot, amount)| (pot, *amount))
+        self.pots.iter().map(|(pot, held)| (pot, amount(*held)))
     }
 
     /// What is in all pots that `which` chooses.
     pub fn sum(&self, which: impl Fn(&Pot) -> bool) -> u128 {
         self.pots().filter(|(pot, _)| which(pot)).map(|(_, amount)| u128::from(amount)).sum()
     }
+}
+
+/// Below zero is nothing: only within a transaction, where nobody pays from it.
+fn amount(held: i128) -> u64 {
+    u64::try_from(held).unwrap_or(0)
 }
 
 #[cfg(test)]
@@ -102,12 +117,16 @@ mod tests {
         let (one, other) = (Pot::Account([1; 20]), Pot::Escrow(7));
         let mut ledger = Ledger::default();
         ledger.open(one, 10);
-        ledger.transfer(one, other, 4).unwrap();
+        ledger.transfer(one, other, 4);
+        ledger.settle().unwrap();
         assert_eq!((ledger.of(&one), ledger.of(&other), ledger.sum(|_| true)), (6, 4, 10));
-        let error = ledger.transfer(other, Pot::Burned, 5).unwrap_err();
-        assert_eq!(error.to_string(), "the escrow of job 7 must be at least 5, is 4");
-        assert_eq!(ledger.sum(|_| true), 10);
-        ledger.transfer(other, Pot::Burned, 4).unwrap();
-        assert_eq!(ledger.pots().count(), 2);
+        // Borrowed and given back before the end.
+        ledger.transfer(other, Pot::Burned, 5);
+        ledger.transfer(one, other, 1);
+        ledger.settle().unwrap();
+        assert_eq!((ledger.of(&other), ledger.sum(|_| true), ledger.pots().count()), (0, 10, 2));
+        ledger.transfer(one, other, 7);
+        let error = ledger.settle().unwrap_err().to_string();
+        assert!(error.ends_with("must be what was taken, is 2 too little"), "{error}");
     }
 }

@@ -41,7 +41,8 @@ fn amount(coin: Option<&Coin>) -> Compared<u64> {
 }
 
 impl Books {
-    /// Enters a transaction that was accepted; its messages may have failed.
+    /// Enters a transaction that was accepted; its messages may have failed. What a message gave
+    /// back stands in the events, which come after all messages: so pots are settled at the end.
     pub(super) fn transaction(&mut self, bytes: &[u8], result: &TxOutcome) -> Compared {
         let raw: TxRaw = read(bytes, "a transaction")?;
         let auth: AuthInfo = read(&raw.auth_info_bytes, "a transaction's signer")?;
@@ -51,7 +52,8 @@ impl Books {
         let coins = auth.fee.map(|fee| fee.amount).unwrap_or_default();
         if let Some(coin) = coins.first() {
             let (from, to) = (Pot::Account(from_public_key(&key)), Pot::Account(self.treasury));
-            self.ledger.transfer(from, to, amount(Some(coin))?)?;
+            self.ledger.transfer(from, to, amount(Some(coin))?);
+            self.ledger.settle()?;
         }
         if result.code != 0 {
             return Ok(());
@@ -60,7 +62,8 @@ impl Books {
         for message in &body.messages {
             self.message(message)?;
         }
-        result.events.iter().try_for_each(|event| self.event(event))
+        result.events.iter().try_for_each(|event| self.event(event))?;
+        self.ledger.settle()
     }
 
     fn message(&mut self, any: &Any) -> Compared {
@@ -71,12 +74,14 @@ impl Books {
             let message: MsgCreateValidator = read(&any.value, "MsgCreateValidator")?;
             let operator = operator(&message.validator_address)?;
             let stake = amount(message.value.as_ref())?;
-            self.ledger.transfer(Pot::Account(operator), Pot::Bonded(operator), stake)
+            self.ledger.transfer(Pot::Account(operator), Pot::Bonded(operator), stake);
+            Ok(())
         } else if is(MsgDelegate::type_url()) {
             let message: MsgDelegate = read(&any.value, "MsgDelegate")?;
             let from = Pot::Account(account(&message.delegator_address)?);
             let to = Pot::Bonded(operator(&message.validator_address)?);
-            self.ledger.transfer(from, to, amount(message.amount.as_ref())?)
+            self.ledger.transfer(from, to, amount(message.amount.as_ref())?);
+            Ok(())
         } else if is(MsgUndelegate::type_url()) {
             self.undelegate(&read(&any.value, "MsgUndelegate")?)
         } else if is(MsgRegisterModel::type_url()) {
@@ -102,10 +107,10 @@ impl Books {
     fn send(&mut self, message: &MsgSend) -> Compared {
         let from = Pot::Account(account(&message.from_address)?);
         let to = Pot::Account(account(&message.to_address)?);
-        message
-            .amount
-            .iter()
-            .try_for_each(|coin| self.ledger.transfer(from, to, amount(Some(coin))?))
+        for coin in &message.amount {
+            self.ledger.transfer(from, to, amount(Some(coin))?);
+        }
+        Ok(())
     }
 
     fn undelegate(&mut self, message: &MsgUndelegate) -> Compared {
@@ -116,7 +121,8 @@ impl Books {
         let entry = Unbonding { delegator, operator, created_height: self.height };
         self.unbondings.insert(id, entry);
         let amount = amount(message.amount.as_ref())?;
-        self.ledger.transfer(Pot::Bonded(operator), Pot::Unbonding(id), amount)
+        self.ledger.transfer(Pot::Bonded(operator), Pot::Unbonding(id), amount);
+        Ok(())
     }
 
     fn pay_royalty(&mut self, message: &MsgPayRoyalty) -> Compared {
@@ -125,12 +131,13 @@ impl Books {
         let mut left = message.amount;
         for (recipient, part) in lineage(&version.recipients, message.amount) {
             let recipient = recipient.as_slice().try_into().map_err(|_| unread("a recipient"))?;
-            self.ledger.transfer(payer, Pot::Account(recipient), part)?;
+            self.ledger.transfer(payer, Pot::Account(recipient), part);
             let royalties = self.royalties.entry(recipient).or_default();
             royalties.direct = royalties.direct.saturating_add(part);
             left = left.saturating_sub(part);
         }
-        self.ledger.transfer(payer, Pot::Account(self.treasury), left)
+        self.ledger.transfer(payer, Pot::Account(self.treasury), left);
+        Ok(())
     }
 
     fn post_job(&mut self, message: &MsgPostJob) -> Compared {
@@ -148,6 +155,7 @@ impl Books {
         let number = u64::try_from(self.jobs.len()).unwrap_or(u64::MAX).saturating_add(1);
         self.jobs.insert(number, job);
         let held = fee.saturating_add(deposit).saturating_add(posting_charge);
-        self.ledger.transfer(Pot::Account(poster), Pot::Escrow(number), held)
+        self.ledger.transfer(Pot::Account(poster), Pot::Escrow(number), held);
+        Ok(())
     }
 }

@@ -146,7 +146,8 @@ impl Books {
                 .map_err(|found| Box::new(found.at(height).of_tx(index, tx_hash(bytes))))?;
         }
         for event in &outcome.events {
-            self.event(event).map_err(|found| Box::new(found.at(height)))?;
+            let entered = self.event(event).and_then(|()| self.ledger.settle());
+            entered.map_err(|found| Box::new(found.at(height)))?;
         }
         Ok(())
     }

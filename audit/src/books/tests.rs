@@ -2,7 +2,7 @@
 //! the simulation (`tests/src/cluster.rs`).
 
 use lockstep_chain::address;
-use lockstep_chain::block::{Event, Header, init_chain};
+use lockstep_chain::block::{Event, Header, TxOutcome, init_chain};
 use lockstep_chain::envelope::{Unsigned, any, coin};
 use lockstep_chain::genesis::{GenesisAccount, GenesisValidator, default_params};
 use lockstep_chain::state::MemoryState;
@@ -68,13 +68,43 @@ fn send(amount: u64) -> Any {
     })
 }
 
+/// Books that hold 700 of the payer for job 1.
+fn held() -> Books {
+    let mut books = Books::open(&genesis()).unwrap();
+    let job = Job {
+        poster: payer().1,
+        version: 1,
+        fee: 300,
+        deposit: 300,
+        posting_charge: 100,
+        paid_out: false,
+    };
+    books.jobs.insert(1, job);
+    books.ledger.transfer(Pot::Account(payer().1), Pot::Escrow(1), 700);
+    books.models = models::tests::with_one_version(&OPERATOR);
+    books
+}
+
+/// What says that it goes back.
+fn refund() -> Event {
+    let event = Event::new("job_paid_out").with("job", 1).with("state", "JOB_STATE_FAILED");
+    let event = event.with("kind", "PAYOUT_KIND_REFUND");
+    event.with("account", address::account(&payer().1)).with("amount", 700)
+}
+
+/// Enters a transfer with these events.
+fn spend(books: &mut Books, amount: u64, events: Vec<Event>) -> Compared {
+    let result = TxOutcome { gas_used: 1, events, ..TxOutcome::default() };
+    books.transaction(&tx(send(amount)), &result)
+}
+
 /// Enters a block of one transaction that ended with `code`, and events.
 fn enter(books: &mut Books, message: Option<(Any, u32)>, events: Vec<Event>) -> Compared {
     let (mut txs, mut outcome) = (vec![Vec::new()], Outcome { events, ..Outcome::default() });
-    outcome.txs.push(lockstep_chain::block::TxOutcome::default());
+    outcome.txs.push(TxOutcome::default());
     if let Some((message, code)) = message {
         txs.push(tx(message));
-        let result = lockstep_chain::block::TxOutcome { code, gas_used: 1, ..Default::default() };
+        let result = TxOutcome { code, gas_used: 1, ..Default::default() };
         outcome.txs.push(result);
     }
     let header = Header { height: books.height() + 1, time_ms: 0, hash: [0; 32] };
@@ -94,6 +124,20 @@ fn a_transaction_that_failed_has_paid_its_fee_and_moved_nothing_else() {
     enter(&mut books, Some((send(5), 0)), Vec::new()).unwrap();
     assert_eq!(balance(&books, payer().1), 999_795);
     assert_eq!(balance(&books, OPERATOR), 1_000_005);
+}
+
+/// As after `[MsgCancelJob, MsgSend]`: the refund stands in the events, the transfer in a message.
+#[test]
+fn a_transaction_may_spend_what_it_gave_back() {
+    let (mut books, refund) = (held(), refund());
+    let event = |event: &Event| vec![event.clone()];
+    // 999,300 free and 700 in the escrow.
+    let mut whole = books.clone();
+    spend(&mut whole, 999_900, event(&refund)).unwrap();
+    assert_eq!((balance(&whole, payer().1), balance(&whole, OPERATOR)), (0, 1_999_900));
+    let found = spend(&mut books.clone(), 999_901, event(&refund)).unwrap_err();
+    assert!(found.what.starts_with("the balance of lockstep1"), "{found}");
+    assert!(spend(&mut books, 999_900, Vec::new()).is_err());
 }
 
 #[test]
@@ -166,34 +210,14 @@ fn a_slash_takes_its_part_of_stake_and_of_what_was_unbonded_since() {
 #[test]
 fn a_second_exit_and_a_payout_of_no_job_are_refused() {
     let mut books = Books::open(&genesis()).unwrap();
-    let event = || {
-        let event = Event::new("job_paid_out").with("job", 1).with("state", "JOB_STATE_FAILED");
-        let event = event.with("kind", "PAYOUT_KIND_REFUND");
-        event.with("account", address::account(&payer().1)).with("amount", 700)
-    };
-    let found = enter(&mut books, None, vec![event()]).unwrap_err();
+    let found = enter(&mut books, None, vec![refund()]).unwrap_err();
     assert_eq!(found.what, "job 1");
-    let held = || {
-        let mut books = Books::open(&genesis()).unwrap();
-        let job = Job {
-            poster: payer().1,
-            version: 1,
-            fee: 300,
-            deposit: 300,
-            posting_charge: 100,
-            paid_out: false,
-        };
-        books.jobs.insert(1, job);
-        books.ledger.transfer(Pot::Account(payer().1), Pot::Escrow(1), 700).unwrap();
-        books.models = models::tests::with_one_version(&OPERATOR);
-        books
-    };
     let mut books = held();
-    enter(&mut books, None, vec![event()]).unwrap();
+    enter(&mut books, None, vec![refund()]).unwrap();
     assert_eq!(balance(&books, payer().1), 1_000_000);
-    let found = enter(&mut books, None, vec![event()]).unwrap_err();
+    let found = enter(&mut books, None, vec![refund()]).unwrap_err();
     assert_eq!(found.to_string(), "height 2: the escrow of job 1 must be one exit, is a second");
     // Not what a failed job gives back, whatever it adds up to.
-    let short = event().with("kind", "PAYOUT_KIND_BURN").with("amount", 0);
+    let short = refund().with("kind", "PAYOUT_KIND_BURN").with("amount", 0);
     assert!(enter(&mut held(), None, vec![short]).is_err());
 }
