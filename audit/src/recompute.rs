@@ -160,12 +160,16 @@ pub fn job(holdings: &mut Holdings, version: &Version, job: &Job) -> Result<()> 
         let what = format!("job {} has no result to compare with", job.id);
         return Err(Stop::incomplete(what, "wait until it is verified"));
     }
-    let own = holdings.run(version, job)?.answer().result_root;
-    if own.as_slice() == job.result_root {
+    let run = holdings.run(version, job)?;
+    let root = run.answer().result_root;
+    let (what, own, said) = if root.as_slice() != job.result_root {
+        ("the job's result", root.as_slice(), &job.result_root)
+    } else if job.delivered_height != 0 && run.output() != job.output {
+        ("the job's output", run.output(), &job.output)
+    } else {
         return Ok(());
-    }
-    let (own, said) = (hex::encode(own), hex::encode(&job.result_root));
-    let mut difference = Difference::new("the job's result", own, said);
+    };
+    let mut difference = Difference::new(what, hex::encode(own), hex::encode(said));
     difference.key = Some(format!("jobs/{}", job.id));
     Err(difference.note("recomputed, and as the chain has it").into())
 }

@@ -1,10 +1,11 @@
 //! Checks a receipt, from its bytes up.
 
+use lockstep_chain::commitment;
 use lockstep_chain::tree::verify_ics23;
 use lockstep_proto::lockstep::chain::v1::Params;
-use lockstep_proto::lockstep::job::v1::{Job, JobState, RunStatus};
+use lockstep_proto::lockstep::job::v1::{Job, JobState};
 use lockstep_proto::lockstep::model::v1::Version;
-use lockstep_vm::result::{input_root, result_root};
+use lockstep_vm::result::input_root;
 
 use super::{BYTES_MAX, FORMAT, Receipt};
 use crate::amounts::{Settled, is_terminal, payouts};
@@ -96,7 +97,7 @@ fn proved(receipt: &Receipt, signed: &Signed) -> Result<()> {
     Ok(())
 }
 
-/// The output is the one that the result root binds to version and input.
+/// The output that was delivered is the one that the result root binds to version and input.
 fn result(job: &Job, version: &Version) -> Result<()> {
     if job.version != version.id {
         return Err(Difference::new("the job's version", job.version, version.id).into());
@@ -105,17 +106,26 @@ fn result(job: &Job, version: &Version) -> Result<()> {
         let (must, is) = (hex::encode(&job.input_root), hex::encode(input_root(&job.input)));
         return Err(Difference::new("the input's root", must, is).into());
     }
-    // A blob's bytes are not in the job: `--recompute` fetches them.
-    let shown = matches!(job.state(), JobState::Verified | JobState::Final)
-        && job.delivered_height != 0
-        && !job.input.is_empty();
-    let (true, Ok(artefact)) = (shown, version.artefact_root.as_slice().try_into()) else {
-        return Ok(());
+    if job.delivered_height == 0 {
+        return match job.state() {
+            JobState::Final => Err(Difference::new("the output", "delivered", "not there").into()),
+            _ => Ok(()),
+        };
+    }
+    // The input's bytes need not be there: its root is in the job.
+    let (status, output) = (job.status(), job.output.as_slice());
+    let Some(output_root) = commitment::output_root(version, status, output) else {
+        let must = format!("{} values after HALTED, none after FAULT", version.output_values);
+        return Err(Difference::new("the output", must, hex::encode(output)).into());
     };
-    let output = (job.status() != RunStatus::Fault).then_some(job.output.as_slice());
-    let root = result_root(artefact, &job.input, b"", output);
+    if job.output_root != output_root {
+        let (must, is) = (hex::encode(output_root), hex::encode(&job.output_root));
+        return Err(Difference::new("the output's root", must, is).into());
+    }
+    let root = commitment::result_root(version, job, status, &output_root);
+    let root = root.map_err(|_| Difference::new("a root", "32 bytes", "another length"))?;
     if root.as_slice() != job.result_root {
-        let (must, is) = (hex::encode(&job.result_root), hex::encode(root));
+        let (must, is) = (hex::encode(root), hex::encode(&job.result_root));
         return Err(Difference::new("the result's root", must, is).into());
     }
     Ok(())

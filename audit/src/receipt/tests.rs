@@ -4,12 +4,13 @@ use std::collections::BTreeMap;
 
 use ed25519_consensus::SigningKey;
 use lockstep_chain::block::ValidatorUpdate;
+use lockstep_chain::commitment;
 use lockstep_chain::genesis::default_params;
 use lockstep_chain::tree::{Blake3Rule, LeafWrite, Sequential, Tree};
 use lockstep_proto::lockstep::chain::v1::Params;
 use lockstep_proto::lockstep::job::v1::{Job, JobState, Member, MemberState, RunStatus};
 use lockstep_proto::lockstep::model::v1::{Recipient, Version};
-use lockstep_vm::result::{input_root, result_root};
+use lockstep_vm::result::input_root;
 use prost::Message as _;
 use serde_json::json;
 use tendermint_proto::google::protobuf::Timestamp;
@@ -31,6 +32,7 @@ fn version() -> Version {
     Version {
         id: 3,
         artefact_root: vec![7; 32],
+        output_values: 1,
         recipients: vec![recipient(8, 400_000_000), recipient(9, 600_000_000)],
         ..Version::default()
     }
@@ -40,10 +42,23 @@ fn params() -> Params {
     default_params(&[5; 20])
 }
 
+/// Gives a job an output that its result root binds.
+fn gives(job: &mut Job, status: RunStatus, output: &[u8]) {
+    let root = commitment::output_root(&version(), status, output).unwrap();
+    job.result_root = commitment::result_root(&version(), job, status, &root).unwrap().to_vec();
+    job.set_status(status);
+    (job.output_root, job.output) = (root.to_vec(), output.to_vec());
+    for member in job.members.iter_mut().filter(|it| it.validator[0] != 22) {
+        member.result_root.clone_from(&job.result_root);
+    }
+}
+
 /// Job 12, paid out, with two members that were right and one that was not.
 fn job() -> Job {
-    let (input, output) = (vec![1, 0, 0, 0], 1.5_f32.to_le_bytes().to_vec());
-    let root = result_root(&[7; 32], &input, b"", Some(&output)).to_vec();
+    let input = vec![1, 0, 0, 0];
+    let mut job = Job { input_root: input_root(&input).to_vec(), input, ..Job::default() };
+    gives(&mut job, RunStatus::Halted, &1.5_f32.to_le_bytes());
+    let root = job.result_root.clone();
     let member = |number: u8, root: &[u8]| Member {
         validator: vec![number; 20],
         state: MemberState::Revealed.into(),
@@ -51,24 +66,19 @@ fn job() -> Job {
         attempt: 1,
         ..Member::default()
     };
-    let mut job = Job {
+    job = Job {
         id: 12,
         poster: POSTER.to_vec(),
         version: 3,
-        input_root: input_root(&input).to_vec(),
-        input,
         fee: 1_001,
         deposit: 1_001,
         posting_charge: 100,
         state: JobState::Final.into(),
         attempt: 1,
         members: vec![member(21, &root), member(22, &[0; 32]), member(23, &root)],
-        result_root: root,
         delivered_height: 6,
-        status: RunStatus::Halted.into(),
-        output,
         ended_height: 30,
-        ..Job::default()
+        ..job
     };
     job.payouts = Settled::from(&job).payouts(&version().recipients, &params());
     job
@@ -313,12 +323,37 @@ fn amounts_that_the_rules_do_not_give_are_refused_even_where_the_state_has_them(
 
 #[test]
 fn an_output_of_another_run_is_refused() {
-    let mut other = job();
-    other.output = 2.5_f32.to_le_bytes().to_vec();
-    let words = refused(&receipt_of(&other, &version()));
-    assert!(words.starts_with("the result's root must be"), "{words}");
-    let foreign = Version { artefact_root: vec![6; 32], ..version() };
-    assert!(refused(&receipt_of(&job(), &foreign)).starts_with("the result's root"));
+    // Inline, as a blob, and of a run that ended with a FAULT.
+    let blob = || Job { input: Vec::new(), ..job() };
+    let mut fault = job();
+    gives(&mut fault, RunStatus::Fault, b"");
+    for right in [job(), blob(), fault] {
+        assert!(check(receipt_of(&right, &version()).encode().as_bytes(), &anchor()).is_ok());
+        let with = |change: &dyn Fn(&mut Job)| {
+            let mut wrong = right.clone();
+            change(&mut wrong);
+            refused(&receipt_of(&wrong, &version()))
+        };
+        let output = with(&|job| job.output.push(0));
+        assert!(output.starts_with("the output must be"), "trailing bytes: {output}");
+        let other = with(&|job| {
+            (job.output, job.status) = (2.5_f32.to_le_bytes().to_vec(), RunStatus::Halted.into());
+        });
+        assert!(other.starts_with("the output's root must be"), "{other}");
+        let bound = with(&|job| {
+            let result = job.result_root.clone();
+            gives(job, RunStatus::Halted, &2.5_f32.to_le_bytes());
+            job.result_root.clone_from(&result);
+        });
+        assert!(bound.starts_with("the result's root must be"), "{bound}");
+        let short = with(&|job| job.result_root.truncate(31));
+        assert!(short.starts_with("the result's root must be"), "{short}");
+        assert!(with(&|job| job.delivered_height = 0).starts_with("the output must be delivered"));
+        let foreign = Version { artefact_root: vec![6; 32], ..version() };
+        assert!(refused(&receipt_of(&right, &foreign)).starts_with("the result's root"));
+        let odd = Version { artefact_root: vec![7; 31], ..version() };
+        assert!(refused(&receipt_of(&right, &odd)).starts_with("a root must be 32 bytes"));
+    }
 }
 
 #[test]
