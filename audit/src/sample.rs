@@ -20,14 +20,14 @@ use rayon::iter::{IndexedParallelIterator as _, IntoParallelIterator as _, Paral
 use serde_json::json;
 use tendermint_proto::google::protobuf::Timestamp;
 use tendermint_proto::v0_38::types::{
-    Block as CometBlock, BlockId, BlockIdFlag, Commit, CommitSig, Data, EvidenceList,
-    Header as CometHeader,
+    Block as CometBlock, BlockId, BlockIdFlag, Commit, CommitSig, Data, DuplicateVoteEvidence,
+    EvidenceList, Header as CometHeader, PartSetHeader, SignedMsgType, Vote,
 };
 use tendermint_proto::v0_38::version::Consensus;
 
-use crate::abci::{APP_VERSION, milliseconds, tx_result, unsigned};
-use crate::comet::{self, BLOCK_PROTOCOL, GenesisFile, ValidatorSet};
-use crate::replay::Rayon;
+use crate::abci::{APP_VERSION, milliseconds, misbehavior, signed, tx_result, unsigned};
+use crate::comet::{self, BLOCK_PROTOCOL, GenesisFile};
+use crate::replay::{Position, Rayon};
 use crate::source::{Entry, Heights, Source};
 use crate::{Result, Stop};
 
@@ -46,7 +46,7 @@ pub struct Sample {
     addresses: Vec<Address>,
     sequences: Vec<u64>,
     validators: BTreeMap<[u8; 20], SigningKey>,
-    set: ValidatorSet,
+    position: Position,
     state: MemoryState,
     tree: Tree<Blake3Rule>,
     results_hash: comet::Hash,
@@ -88,10 +88,11 @@ impl Sample {
         let time_ms = milliseconds(Some(&file.time));
         let (writes, updates) = block::init_chain(&file.app, CHAIN_ID, 1, time_ms)
             .map_err(|cause| Stop::usage(cause.to_string(), "more accounts"))?;
-        let set = ValidatorSet::default().updated(&updates);
-        let set = set.map_err(|cause| Stop::usage(cause, "more validators"))?;
         let (mut state, mut tree) = (MemoryState::default(), Tree::default());
         commit(&mut state, &mut tree, writes)?;
+        let root = tree.root().map_err(broken)?;
+        let position = Position::first(&file, root, &updates)
+            .map_err(|cause| Stop::usage(cause, "more validators"))?;
         let by_address = |key: SigningKey| {
             (address::from_consensus_key(&key.verification_key().to_bytes()), key)
         };
@@ -102,7 +103,7 @@ impl Sample {
             keys,
             addresses,
             validators: signers.into_iter().map(by_address).collect(),
-            set,
+            position,
             state,
             tree,
             results_hash: comet::results_hash([]),
@@ -162,6 +163,14 @@ impl Sample {
     /// # Errors
     /// Where the chain refuses it.
     pub fn block(&mut self, txs: Vec<Vec<u8>>) -> Result<()> {
+        self.block_with(txs, EvidenceList::default())
+    }
+
+    /// Adds a block that punishes, whatever the evidence shows.
+    ///
+    /// # Errors
+    /// Where the chain refuses it.
+    pub fn block_with(&mut self, txs: Vec<Vec<u8>>, evidence: EvidenceList) -> Result<()> {
         let height = i64::try_from(self.entries.len()).unwrap_or(i64::MAX - 1) + 1;
         let txs: Vec<Vec<u8>> = std::iter::once(self.extended(height)).chain(txs).collect();
         let last = self.entries.last();
@@ -172,25 +181,27 @@ impl Sample {
             height,
             time: Some(match last {
                 None => self.file.time,
-                Some(_) => comet::median_time(&last_commit, &self.set).unwrap_or_default(),
+                Some(_) => {
+                    comet::median_time(&last_commit, &self.position.signed).unwrap_or_default()
+                }
             }),
             last_block_id: Some(comet::block_id(last_commit.block_id.as_ref())),
             last_commit_hash: comet::commit_hash(&last_commit.signatures).to_vec(),
             data_hash: comet::data_hash(&txs).to_vec(),
-            validators_hash: self.set.hash().to_vec(),
-            next_validators_hash: self.set.hash().to_vec(),
+            validators_hash: self.position.signing.hash().to_vec(),
+            next_validators_hash: self.position.to_sign.hash().to_vec(),
             consensus_hash: self.file.consensus_hash.to_vec(),
             app_hash: self.tree.root().map_err(broken)?.to_vec(),
             last_results_hash: self.results_hash.to_vec(),
-            evidence_hash: comet::evidence_hash(&EvidenceList::default()).to_vec(),
-            proposer_address: self.set.signers()[0].address().to_vec(),
+            evidence_hash: comet::evidence_hash(&evidence).to_vec(),
+            proposer_address: self.position.signing.signers()[0].address().to_vec(),
         };
         let hash = comet::header_hash(&header);
         let time_ms = milliseconds(header.time.as_ref());
         let block = CometBlock {
             header: Some(header),
             data: Some(Data { txs }),
-            evidence: Some(EvidenceList::default()),
+            evidence: Some(evidence),
             last_commit: Some(Commit {
                 block_id: Some(comet::block_id(last_commit.block_id.as_ref())),
                 ..last_commit
@@ -209,10 +220,14 @@ impl Sample {
         let txs = entry.block.data.as_ref().map(|data| data.txs.clone()).unwrap_or_default();
         let judged = proposal::process(&self.state, header.height, &txs).map_err(broken)?;
         judged.map_err(|cause| Stop::usage(cause.to_string(), "a bug of the sample"))?;
-        let block = Block { header, txs: &txs, evidence: Vec::new() };
+        let told = misbehavior(&entry.block.evidence.clone().unwrap_or_default());
+        let evidence = told.iter().filter_map(crate::abci::evidence).collect();
+        let block = Block { header, txs: &txs, evidence };
         let outcome = block::finalize(&self.state, &block, &Trusting).map_err(broken)?;
         let results: Vec<_> = outcome.txs.into_iter().map(tx_result).collect();
         self.results_hash = comet::results_hash(&results);
+        let next = self.position.to_sign.updated(&outcome.validator_updates);
+        self.position.follow(next.map_err(|cause| Stop::usage(cause, "more validators"))?);
         commit(&mut self.state, &mut self.tree, outcome.writes)?;
         entry.app_hash = self.tree.root().map_err(broken)?.to_vec();
         let recorded =
@@ -231,7 +246,7 @@ impl Sample {
     /// Everybody votes for the block, a second after it.
     fn votes(&self, height: i64, id: BlockId) -> Commit {
         let mut commit = Commit { height, round: 0, block_id: Some(id), signatures: Vec::new() };
-        for (place, signer) in self.set.signers().iter().enumerate() {
+        for (place, signer) in self.position.signing.signers().iter().enumerate() {
             let mut vote = CommitSig {
                 block_id_flag: BlockIdFlag::Commit.into(),
                 validator_address: signer.address().to_vec(),
@@ -246,6 +261,38 @@ impl Sample {
             commit.signatures.push(vote);
         }
         commit
+    }
+
+    /// The evidence that the validator with this number in the set voted for two blocks of `height`.
+    ///
+    /// # Panics
+    /// Where there is no such block or validator.
+    #[must_use]
+    pub fn double_vote(&self, number: usize, height: usize) -> DuplicateVoteEvidence {
+        let set = &self.position.signing;
+        let signer = set.signers()[number];
+        let header = self.entries[height - 1].block.header.clone().expect("a header");
+        let vote = |hash: u8| {
+            let parts = Some(PartSetHeader { total: 1, hash: vec![hash; 32] });
+            let mut vote = Vote {
+                r#type: SignedMsgType::Precommit.into(),
+                height: header.height,
+                block_id: Some(BlockId { hash: vec![hash; 32], part_set_header: parts }),
+                timestamp: header.time,
+                validator_address: signer.address().to_vec(),
+                ..Vote::default()
+            };
+            let message = comet::vote_sign_bytes(CHAIN_ID, &vote);
+            vote.signature = self.sign(&signer.address(), &message);
+            vote
+        };
+        DuplicateVoteEvidence {
+            vote_a: Some(vote(1)),
+            vote_b: Some(vote(2)),
+            total_voting_power: signed(set.total()),
+            validator_power: signed(signer.power),
+            timestamp: header.time,
+        }
     }
 
     fn sign(&self, address: &[u8; 20], message: &[u8]) -> Vec<u8> {
@@ -269,7 +316,8 @@ impl Sample {
                 extension: Vec::new(),
                 signature: self.sign(address, &message),
             };
-            commit.votes = self.validators.keys().map(vote).collect();
+            let signed = &self.position.signed;
+            commit.votes = self.validators.keys().filter(|it| signed.has(*it)).map(vote).collect();
         }
         commit.encode_to_vec()
     }

@@ -7,7 +7,7 @@ use prost::Message as _;
 use tendermint_proto::google::protobuf::Timestamp;
 use tendermint_proto::v0_38::types::{
     BlockIdFlag, CanonicalBlockId, CanonicalPartSetHeader, CanonicalVote, Commit, CommitSig,
-    SignedMsgType,
+    PartSetHeader, SignedMsgType, Vote,
 };
 
 use super::set::{Signer, ValidatorSet};
@@ -38,19 +38,31 @@ impl Signatures for Zip215 {
 #[must_use]
 pub fn sign_bytes(chain_id: &str, commit: &Commit, vote: &CommitSig) -> Vec<u8> {
     let for_block = vote.block_id_flag == i32::from(BlockIdFlag::Commit);
-    let id = commit.block_id.as_ref().filter(|_| for_block);
-    let block_id = id.map(|id| {
-        let parts = id.part_set_header.clone().unwrap_or_default();
-        CanonicalBlockId {
-            hash: id.hash.clone(),
-            part_set_header: Some(CanonicalPartSetHeader { total: parts.total, hash: parts.hash }),
-        }
-    });
-    CanonicalVote {
+    let vote = Vote {
         r#type: SignedMsgType::Precommit.into(),
         height: commit.height,
-        round: commit.round.into(),
-        block_id,
+        round: commit.round,
+        block_id: commit.block_id.clone().filter(|_| for_block),
+        timestamp: vote.timestamp,
+        ..Vote::default()
+    };
+    vote_sign_bytes(chain_id, &vote)
+}
+
+/// What a vote was signed over. A vote for no block has no block id there.
+#[must_use]
+pub fn vote_sign_bytes(chain_id: &str, vote: &Vote) -> Vec<u8> {
+    let id = super::block_id(vote.block_id.as_ref());
+    let parts = id.part_set_header.unwrap_or_default();
+    let for_block = !id.hash.is_empty() || parts != PartSetHeader::default();
+    CanonicalVote {
+        r#type: vote.r#type,
+        height: vote.height,
+        round: vote.round.into(),
+        block_id: for_block.then(|| CanonicalBlockId {
+            hash: id.hash,
+            part_set_header: Some(CanonicalPartSetHeader { total: parts.total, hash: parts.hash }),
+        }),
         timestamp: Some(vote.timestamp.unwrap_or_default()),
         chain_id: chain_id.to_owned(),
     }
@@ -82,8 +94,8 @@ pub fn verify_commit(
     let mut power = 0_u64;
     for (place, (vote, signer)) in commit.signatures.iter().zip(signers).enumerate() {
         match judge(chain_id, commit, vote, signer, signatures) {
-            Ok(Vote::ForBlock) => power = power.saturating_add(signer.power),
-            Ok(Vote::Other) => {}
+            Ok(Cast::ForBlock) => power = power.saturating_add(signer.power),
+            Ok(Cast::Other) => {}
             Err(Misvote { field, expected, found }) => {
                 return wrong(&format!("signatures[{place}].{field}"), expected, found);
             }
@@ -96,7 +108,7 @@ pub fn verify_commit(
     Ok(())
 }
 
-enum Vote {
+enum Cast {
     ForBlock,
     Other,
 }
@@ -115,7 +127,7 @@ fn judge(
     vote: &CommitSig,
     signer: &Signer,
     signatures: &dyn Signatures,
-) -> Result<Vote, Misvote> {
+) -> Result<Cast, Misvote> {
     let wrong = |field, expected: &str, found: String| {
         Err(Misvote { field, expected: expected.into(), found: found.into() })
     };
@@ -125,8 +137,8 @@ fn judge(
             return wrong("block_id_flag", "1, 2 or 3", vote.block_id_flag.to_string());
         }
         BlockIdFlag::Absent => return absent(vote),
-        BlockIdFlag::Commit => Vote::ForBlock,
-        BlockIdFlag::Nil => Vote::Other,
+        BlockIdFlag::Commit => Cast::ForBlock,
+        BlockIdFlag::Nil => Cast::Other,
     };
     let address = signer.address();
     if vote.validator_address != address {
@@ -141,16 +153,16 @@ fn judge(
 }
 
 /// A vote that did not come has no parts; CometBFT writes its time as that of the year 1.
-fn absent(vote: &CommitSig) -> Result<Vote, Misvote> {
+fn absent(vote: &CommitSig) -> Result<Cast, Misvote> {
     const YEAR_1: i64 = -62_135_596_800;
-    let time = vote.timestamp.unwrap_or(Timestamp { seconds: YEAR_1, nanos: 0 });
+    let time = Some(Timestamp { seconds: YEAR_1, nanos: 0 });
     let parts = [
         ("validator_address", !vote.validator_address.is_empty()),
-        ("timestamp", time.nanos != 0 || time.seconds != YEAR_1),
+        ("timestamp", vote.timestamp != time),
         ("signature", !vote.signature.is_empty()),
     ];
     match parts.iter().find(|(_, there)| *there) {
-        None => Ok(Vote::Other),
+        None => Ok(Cast::Other),
         Some((field, _)) => Err(Misvote {
             field,
             expected: "nothing, for the vote is absent".into(),

@@ -1,7 +1,7 @@
 //! CometBFT's genesis file.
 
 use lockstep_chain::genesis::Genesis;
-use serde::{Deserialize, Deserializer, de};
+use serde::{Deserialize, Deserializer, Serialize, de};
 use serde_json::Value;
 use tendermint_proto::google::protobuf::Timestamp;
 
@@ -19,10 +19,30 @@ pub struct GenesisFile {
     pub initial_height: u64,
     /// What headers say of the consensus parameters, which this chain never changes.
     pub consensus_hash: Hash,
+    /// How old evidence may be.
+    pub evidence_age: EvidenceAge,
     /// The first state.
     pub app: Genesis,
     /// BLAKE3 of the file, by which a saved state knows what it belongs to.
     pub id: [u8; 32],
+}
+
+/// How old evidence may be: it expires once both have passed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct EvidenceAge {
+    /// In blocks.
+    #[serde(rename = "max_age_num_blocks", deserialize_with = "number")]
+    pub blocks: u64,
+    /// In nanoseconds.
+    #[serde(rename = "max_age_duration", deserialize_with = "number")]
+    pub nanos: u64,
+}
+
+impl Default for EvidenceAge {
+    /// CometBFT's: 100,000 blocks, 48 hours.
+    fn default() -> Self {
+        Self { blocks: 100_000, nanos: 48 * 3_600 * 1_000_000_000 }
+    }
 }
 
 #[derive(Deserialize)]
@@ -38,6 +58,8 @@ struct Raw {
 #[derive(Deserialize)]
 struct Params {
     block: BlockParams,
+    #[serde(default)]
+    evidence: EvidenceAge,
 }
 
 #[derive(Deserialize)]
@@ -68,16 +90,19 @@ impl GenesisFile {
             time: raw.genesis_time,
             initial_height: u64::try_from(raw.initial_height).unwrap_or(0).max(1),
             consensus_hash: consensus_hash(block.max_bytes, block.max_gas),
+            evidence_age: raw.consensus_params.evidence,
             app,
             id: *blake3::hash(value.to_string().as_bytes()).as_bytes(),
         })
     }
 }
 
-fn number<'a, D: Deserializer<'a>>(input: D) -> Result<i64, D::Error> {
-    match Value::deserialize(input)? {
-        Value::String(text) => text.parse().map_err(de::Error::custom),
-        Value::Number(number) => number.as_i64().ok_or_else(|| de::Error::custom("too large")),
-        _ => Err(de::Error::custom("not a number")),
-    }
+fn number<'a, T: TryFrom<i64>, D: Deserializer<'a>>(input: D) -> Result<T, D::Error> {
+    let number: Option<i64> = match Value::deserialize(input)? {
+        Value::String(text) => text.parse().ok(),
+        Value::Number(number) => number.as_i64(),
+        _ => None,
+    };
+    let fits = number.and_then(|number| T::try_from(number).ok());
+    fits.ok_or_else(|| de::Error::custom("not a number that fits"))
 }

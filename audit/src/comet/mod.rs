@@ -6,8 +6,10 @@ mod commit;
 mod genesis;
 mod set;
 
-pub use commit::{Signatures, Zip215, earlier, median_time, sign_bytes, verify_commit};
-pub use genesis::GenesisFile;
+pub use commit::{
+    Signatures, Zip215, earlier, median_time, sign_bytes, verify_commit, vote_sign_bytes,
+};
+pub use genesis::{EvidenceAge, GenesisFile};
 pub use set::{Signer, ValidatorSet, consensus_hash};
 
 use prost::Message as _;

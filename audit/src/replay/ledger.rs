@@ -13,10 +13,11 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, RwLock};
 
 use super::check;
+use super::evidence;
 use super::position::Position;
 use super::prepare::{Batch, Known, Prepared, read, write};
 use super::{Executed, Observer};
-use crate::abci::{evidence, milliseconds, misbehavior, tx_result, unsigned};
+use crate::abci::{milliseconds, misbehavior, tx_result, unsigned};
 use crate::comet::{GenesisFile, Hash, results_hash, sha256};
 use crate::report::Difference;
 use crate::{Result, Stop};
@@ -99,6 +100,11 @@ impl Ledger {
         &self.position
     }
 
+    /// Whether a result waits for the next header to say who is right about it.
+    pub(super) const fn in_doubt(&self) -> bool {
+        self.doubt.is_some()
+    }
+
     /// The keys that the last block wrote.
     pub(super) const fn last_keys(&self) -> &BTreeSet<Vec<u8>> {
         &self.last_keys
@@ -142,6 +148,10 @@ impl Ledger {
         })?;
 
         let (outcome, pending) = self.run(prepared, batch, observers)?;
+        let updated = self.position.to_sign.updated(&outcome.validator_updates);
+        let to_sign = updated.map_err(|why| {
+            Difference::new("validator updates", "what CometBFT accepts", why).at(height)
+        })?;
         let results: Vec<ExecTxResult> = outcome.txs.into_iter().map(tx_result).collect();
         let root = pending.root();
         self.doubt = differing(height, prepared, &results)
@@ -155,7 +165,7 @@ impl Ledger {
         write(&self.known.state).apply(outcome.writes);
         self.tree.commit(&Rayon, pending).map_err(fault)?;
         self.step(prepared, height, root, results_hash(&results));
-        self.position.follow(&outcome.validator_updates)?;
+        self.position.follow(to_sign);
         self.known.learn(&self.position.to_sign);
         Ok(())
     }
@@ -174,9 +184,11 @@ impl Ledger {
         let time = entry.header.as_ref().and_then(|header| header.time);
         let header = Header { height, time_ms: milliseconds(time.as_ref()), hash: prepared.hash };
         let told = misbehavior(&entry.evidence.clone().unwrap_or_default());
-        let block = Block { header, txs, evidence: told.iter().filter_map(evidence).collect() };
+        let evidence_of = told.iter().filter_map(crate::abci::evidence).collect();
+        let block = Block { header, txs, evidence: evidence_of };
 
         let state = read(&self.known.state);
+        evidence::check(&self.position, &*state, entry)?;
         let judged = proposal::process(&*state, height, txs).map_err(fault)?;
         judged.map_err(|refusal| {
             let found = format!("one that honest validators refuse: {refusal}");
@@ -208,6 +220,7 @@ impl Ledger {
         position.app_hash = root;
         position.results_hash = results;
         position.time = prepared.entry.block.header.as_ref().and_then(|header| header.time);
+        position.times.push(&position.time.unwrap_or_default());
         position.block_id = Some(BlockId {
             hash: prepared.hash.to_vec(),
             part_set_header: Some(prepared.parts.clone()),

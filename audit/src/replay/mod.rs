@@ -4,6 +4,7 @@
 //! while the batch before is executed.
 
 mod check;
+mod evidence;
 mod explain;
 mod ledger;
 mod position;
@@ -23,6 +24,7 @@ use lockstep_chain::block::{Block, Outcome};
 use lockstep_chain::state::MemoryState;
 use prost::Message as _;
 
+pub use evidence::Times;
 pub(crate) use ledger::fault;
 pub use ledger::{Ledger, Rayon};
 pub use position::{Counts, Position};
@@ -112,7 +114,10 @@ pub fn run(
     };
     let before = ledger.position().counts.txs;
     let ended = follow(&mut ledger, source, options, observers, progress);
-    let kept = options.state.as_deref().map_or(Ok(()), |folder| saved::save(folder, &ledger));
+    // Whatever differs must be met again by the next run.
+    let differs = matches!(ended, Err(Stop::Difference(_))) || ledger.in_doubt();
+    let folder = options.state.as_deref().filter(|_| !differs);
+    let kept = folder.map_or(Ok(()), |folder| saved::save(folder, &ledger));
     let mut report = Report::new("replay", genesis.chain_id.clone());
     facts(&mut report, ledger.position());
     let mut hint = None;
@@ -162,13 +167,13 @@ fn follow(
     let heights = source.heights()?;
     let last = options.to.unwrap_or(heights.last);
     if last < from {
-        return Ok(());
+        // Nothing new: everything up to `last` was recomputed before, if anything was.
+        return reached(ledger, last);
     }
-    let gap = |what: String| Stop::incomplete(what, "use a source that has every block");
     if heights.first > from {
-        return Err(gap(format!("block {from} is needed; the first there is {}", heights.first)));
+        let what = format!("block {from} is needed; the first there is {}", heights.first);
+        return Err(Stop::incomplete(what, "use a source that has every block"));
     }
-    let name = source.name();
     let stop = || options.stop.load(Ordering::Relaxed);
     let done = std::thread::scope(|scope| {
         let (sender, batches) = sync_channel(1);
@@ -193,11 +198,26 @@ fn follow(
     if stop() {
         return Err(Stop::incomplete("interrupted", "run it again with the same --state"));
     }
-    if heights.last < last {
-        let what = format!("{name} ends with block {}; {last} was asked for", heights.last);
-        return Err(gap(what));
+    ledger.last_doubt()?;
+    reached(ledger, last)
+}
+
+/// An audit that did not end at the last height, or saw no block at all, shows nothing.
+fn reached(ledger: &Ledger, last: u64) -> Result<()> {
+    let height = ledger.position().height;
+    if ledger.position().counts.blocks == 0 {
+        return Err(Stop::incomplete("no block was audited", "use a source that has blocks"));
     }
-    ledger.last_doubt()
+    if height < last {
+        let what = format!("the blocks end with {height}; {last} is needed");
+        return Err(Stop::incomplete(what, "use a source that has every block"));
+    }
+    if height > last {
+        let what =
+            format!("the saved state is of height {height}, the audit was to end with {last}");
+        return Err(Stop::incomplete(what, "use another --state, or a source with more blocks"));
+    }
+    Ok(())
 }
 
 /// Blocks that follow each other, up to the bounds of a batch.
@@ -206,11 +226,11 @@ fn fetch(source: &mut dyn Source, from: u64, last: u64) -> Result<Vec<Entry>> {
     let mut bytes = 0;
     while batch.len() < BATCH_BLOCKS && bytes < BATCH_BYTES {
         let next = from + batch.len() as u64;
-        let left = usize::try_from((last + 1).saturating_sub(next)).unwrap_or(usize::MAX);
-        let room = left.min(BATCH_BLOCKS - batch.len());
-        if room == 0 {
+        if next > last {
             break;
         }
+        let left = usize::try_from(last - next).unwrap_or(usize::MAX).saturating_add(1);
+        let room = left.min(BATCH_BLOCKS - batch.len());
         match source.entries(next, room) {
             Ok(entries) => {
                 bytes += entries.iter().map(|entry| entry.block.encoded_len()).sum::<usize>();
@@ -246,7 +266,7 @@ fn execute(
         done?;
         let position = ledger.position();
         progress(position.height, position.counts.txs);
-        if let Some(folder) = &options.state {
+        if let Some(folder) = options.state.as_ref().filter(|_| !ledger.in_doubt()) {
             save.tick(|| saved::save(folder, ledger))?;
         }
         batch = prepared.transpose()?.unwrap_or_default();

@@ -5,8 +5,8 @@ use serde::{Deserialize, Serialize};
 use tendermint_proto::google::protobuf::Timestamp;
 use tendermint_proto::v0_38::types::{BlockId, Commit};
 
+use super::evidence::Times;
 use crate::comet::{GenesisFile, Hash, ValidatorSet, merkle_root};
-use crate::report::Difference;
 
 /// Where a replay stands.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -34,6 +34,8 @@ pub struct Position {
     pub time: Option<Timestamp>,
     /// What every header says of the consensus parameters.
     pub consensus_hash: Hash,
+    /// The times of blocks that evidence may be about.
+    pub times: Times,
     /// Who signed it.
     pub signed: ValidatorSet,
     /// Who signs the next one.
@@ -82,6 +84,7 @@ impl Position {
             genesis_time: genesis.time,
             time: None,
             consensus_hash: genesis.consensus_hash,
+            times: Times::new(genesis.evidence_age, genesis.initial_height),
             signed: ValidatorSet::default(),
             signing: set.clone(),
             to_sign: set,
@@ -89,17 +92,9 @@ impl Position {
         })
     }
 
-    /// Moves the validator sets on by a block.
-    ///
-    /// # Errors
-    /// Where CometBFT would refuse the updates.
-    pub fn follow(&mut self, updates: &[ValidatorUpdate]) -> Result<(), Box<Difference>> {
-        let next = self.to_sign.updated(updates).map_err(|why| {
-            let found = Difference::new("validator updates", "what CometBFT accepts", why);
-            Box::new(found.at(self.height))
-        })?;
-        self.signed = std::mem::replace(&mut self.signing, self.to_sign.clone());
-        self.to_sign = next;
-        Ok(())
+    /// Moves the validator sets on by a block, after which these sign.
+    pub fn follow(&mut self, next: ValidatorSet) {
+        let signing = std::mem::replace(&mut self.to_sign, next);
+        self.signed = std::mem::replace(&mut self.signing, signing);
     }
 }

@@ -4,7 +4,12 @@ use std::sync::atomic::AtomicBool;
 
 use proptest::prelude::*;
 use prost::Message as _;
-use tendermint_proto::v0_38::types::{Block, CommitSig, Header};
+use tendermint_proto::google::protobuf::Timestamp;
+use tendermint_proto::v0_38::types::evidence::Sum;
+use tendermint_proto::v0_38::types::{
+    Block, CommitSig, DuplicateVoteEvidence, Evidence, EvidenceList, Header,
+    LightClientAttackEvidence, Validator,
+};
 
 use super::*;
 use crate::comet;
@@ -147,7 +152,8 @@ fn a_commit_of_another_block_height_or_round_is_refused() {
 #[test]
 fn two_thirds_of_the_power_must_have_voted() {
     let chain = chain();
-    let absent = CommitSig { block_id_flag: 1, ..CommitSig::default() };
+    let year_1 = Some(Timestamp { seconds: -62_135_596_800, nanos: 0 });
+    let absent = CommitSig { block_id_flag: 1, timestamp: year_1, ..CommitSig::default() };
     let entries = changed(&chain, |entry| {
         entry.commit.signatures[0] = absent.clone();
     });
@@ -268,6 +274,134 @@ fn another_genesis_is_found_at_the_first_header() {
     let report = ended.unwrap().report;
     assert_eq!(report.verdict, Verdict::Difference);
     assert_eq!(report.difference.unwrap().what, "header.app_hash");
+}
+
+/// A chain whose fourth block punishes validator 1 for block 2.
+fn punished(change: impl FnOnce(&mut DuplicateVoteEvidence)) -> Sample {
+    let mut chain = Sample::new(4, 8).unwrap();
+    for _ in 0..3 {
+        let txs = chain.transfers(2);
+        chain.block(txs).unwrap();
+    }
+    let mut votes = chain.double_vote(1, 2);
+    change(&mut votes);
+    let one = Evidence { sum: Some(Sum::DuplicateVoteEvidence(votes)) };
+    chain.block_with(Vec::new(), EvidenceList { evidence: vec![one] }).unwrap();
+    for _ in 0..3 {
+        let txs = chain.transfers(2);
+        chain.block(txs).unwrap();
+    }
+    chain
+}
+
+#[test]
+fn who_signed_two_blocks_of_a_height_may_be_slashed() {
+    let chain = punished(|_| {});
+    let ended = replay(&chain, chain.entries.clone(), &Options::default());
+    assert_eq!(ended.report.difference, None);
+    assert_eq!(ended.report.verdict, Verdict::Pass, "{:?}", ended.report.incomplete);
+    assert_eq!(ended.ledger.position().signing.signers().len(), 3, "out for good");
+}
+
+/// Everybody signs these blocks, but for the evidence nothing is wrong.
+#[test]
+fn evidence_that_was_made_up_is_found_though_all_validators_signed_the_block() {
+    type Change = fn(&mut DuplicateVoteEvidence);
+    let changes: [(&str, Change); 13] = [
+        ("vote_a.signature", |it| it.vote_a.as_mut().unwrap().signature[7] ^= 1),
+        ("vote_b.signature", |it| it.vote_b.as_mut().unwrap().signature.clear()),
+        // A right signature, of another vote.
+        ("vote_b.signature", |it| {
+            let (a, b) = (it.vote_a.clone().unwrap(), it.vote_b.as_mut().unwrap());
+            b.signature = a.signature;
+        }),
+        ("votes", |it| it.vote_b = it.vote_a.clone()),
+        ("votes", |it| std::mem::swap(&mut it.vote_a, &mut it.vote_b)),
+        ("votes", |it| it.vote_b.as_mut().unwrap().round = 1),
+        ("votes", |it| it.vote_b.as_mut().unwrap().validator_address[0] ^= 1),
+        ("votes", |it| it.vote_b = None),
+        ("validator_address", |it| {
+            for vote in [&mut it.vote_a, &mut it.vote_b].into_iter().flatten() {
+                vote.validator_address = vec![9; 20];
+            }
+        }),
+        ("height", |it| {
+            for vote in [&mut it.vote_a, &mut it.vote_b].into_iter().flatten() {
+                vote.height = 4;
+            }
+        }),
+        ("timestamp", |it| it.timestamp.as_mut().unwrap().nanos ^= 1),
+        ("validator_power", |it| it.validator_power += 1),
+        ("total_voting_power", |it| it.total_voting_power -= 1),
+    ];
+    for (field, change) in changes {
+        let chain = punished(change);
+        let found = difference(&chain, chain.entries.clone());
+        assert_eq!(found.what, format!("block.evidence[0].{field}"), "{found}");
+        assert_eq!(found.height, Some(4));
+    }
+}
+
+#[test]
+fn an_attack_on_light_clients_that_names_somebody_never_passes() {
+    for (named, verdict) in [(false, Verdict::Pass), (true, Verdict::Incomplete)] {
+        let mut chain = Sample::new(4, 8).unwrap();
+        chain.block(Vec::new()).unwrap();
+        let mut attack = LightClientAttackEvidence { common_height: 1, ..Default::default() };
+        if named {
+            let address = chain.entries[0].commit.signatures[1].validator_address.clone();
+            attack.byzantine_validators = vec![Validator { address, ..Validator::default() }];
+        }
+        let one = Evidence { sum: Some(Sum::LightClientAttackEvidence(attack)) };
+        chain.block_with(Vec::new(), EvidenceList { evidence: vec![one] }).unwrap();
+        chain.block(Vec::new()).unwrap();
+        let report = replay(&chain, chain.entries.clone(), &Options::default()).report;
+        assert_eq!(report.verdict, verdict, "{:?} {:?}", report.difference, report.incomplete);
+    }
+}
+
+#[test]
+fn what_differs_is_found_again_by_the_next_run_with_the_same_state() {
+    let chain = chain();
+    let folder = tempfile::tempdir().unwrap();
+    let options = |to| Options { to, state: Some(folder.path().to_owned()), ..Options::default() };
+    assert_eq!(
+        replay(&chain, chain.entries.clone(), &options(Some(2))).report.verdict,
+        Verdict::Pass
+    );
+    for at in [5, 3] {
+        let mut entries = chain.entries.clone();
+        entries[at].app_hash[0] ^= 1;
+        for run in 0..2 {
+            let report = replay(&chain, entries.clone(), &options(None)).report;
+            assert_eq!(report.verdict, Verdict::Difference, "block {at}, run {run}");
+        }
+        // Nor where it ends before the next header decides.
+        let report = replay(&chain, entries[..=at].to_vec(), &options(Some(9))).report;
+        assert_eq!(report.verdict, Verdict::Difference, "block {at}");
+    }
+    assert_eq!(replay(&chain, chain.entries.clone(), &options(None)).report.verdict, Verdict::Pass);
+}
+
+#[test]
+fn an_audit_of_nothing_does_not_pass() {
+    let chain = chain();
+    let folder = tempfile::tempdir().unwrap();
+    let with = |to, entries: &[Entry]| {
+        let options = Options { to, state: Some(folder.path().to_owned()), ..Options::default() };
+        replay(&chain, entries.to_vec(), &options).report.verdict
+    };
+    assert_eq!(with(Some(0), &chain.entries), Verdict::Incomplete);
+    assert_eq!(with(None, &[]), Verdict::Incomplete);
+    assert_eq!(with(None, &chain.entries), Verdict::Pass);
+    // What was audited before counts, but not for less than it.
+    assert_eq!(with(None, &chain.entries), Verdict::Pass);
+    assert_eq!(with(None, &chain.entries[..4]), Verdict::Incomplete);
+    assert_eq!(with(Some(4), &chain.entries), Verdict::Incomplete);
+    // A source that never ends, as a node may claim.
+    let options = Options { to: Some(u64::MAX), ..Options::default() };
+    let report = replay(&chain, chain.entries.clone(), &options).report;
+    assert_eq!(report.verdict, Verdict::Incomplete);
 }
 
 proptest! {
