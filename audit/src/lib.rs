@@ -20,5 +20,7 @@ pub mod sample;
 pub mod signatures;
 pub mod source;
 mod stop;
+#[cfg(test)]
+mod testing;
 
 pub use stop::{Compared, Result, Stop};

@@ -4,6 +4,7 @@
 use lockstep_chain::error::{MALFORMED, TxError};
 use lockstep_chain::query::Answer;
 use lockstep_chain::state::StateRead as _;
+use lockstep_chain::state::tables::TIP;
 use lockstep_proto::lockstep::audit::v1::{
     Entry, QueryChangesRequest, QueryChangesResponse, QueryEntriesRequest, QueryEntriesResponse,
     QueryHeightsResponse,
@@ -40,11 +41,14 @@ fn of(message: &impl Message) -> Answer {
 }
 
 fn heights(store: &Store, at: &At<'_>) -> Result<Answer, TxError> {
+    // Below the first height there are no blocks, though the genesis state is there.
+    let initial = TIP.get(at, &())?.map_or(0, |tip| tip.initial_height);
+    let (newest, app_hash, root) = store.newest()?;
     Ok(of(&QueryHeightsResponse {
-        oldest: at.oldest(),
-        newest: store.height().unwrap_or(0),
-        app_hash: store.app_hash().to_vec(),
-        root: store.root()?.to_vec(),
+        oldest: at.oldest().max(initial),
+        newest,
+        app_hash: app_hash.to_vec(),
+        root: root.to_vec(),
     }))
 }
 
@@ -87,6 +91,7 @@ fn value(at: &At<'_>, key: &[u8]) -> Result<Answer, TxError> {
 #[cfg(test)]
 mod tests {
     use lockstep_chain::state::Writes;
+    use lockstep_proto::lockstep::chain::v1::Tip;
 
     use super::*;
     use crate::query::answer;
@@ -103,7 +108,9 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let store = Store::open(folder.path(), &StoreOptions::default(), &mut |_| {}).unwrap();
         // More than one page.
-        let first: Writes = (0..40_u8).map(|n| (vec![1, n], Some(vec![n; 60_000]))).collect();
+        let mut first: Writes = (0..40_u8).map(|n| (vec![1, n], Some(vec![n; 60_000]))).collect();
+        let tip = Tip { initial_height: 1, ..Tip::default() };
+        first.insert(TIP.key(&()), Some(tip.encode_to_vec()));
         store.finalize(0, first.clone()).unwrap();
         store.commit().unwrap();
         let second = Writes::from([(vec![1, 3], None), (vec![2, 0], Some(vec![9]))]);
@@ -111,7 +118,7 @@ mod tests {
         store.commit().unwrap();
 
         let heights: QueryHeightsResponse = ask(&store, "Heights", &[], 1);
-        assert_eq!((heights.oldest, heights.newest), (0, 1));
+        assert_eq!((heights.oldest, heights.newest), (1, 1), "of the genesis there is no block");
         assert_eq!((heights.root, heights.app_hash), (root.to_vec(), root.to_vec()));
         let request = QueryChangesRequest { after: Vec::new(), limit: 1 };
         let page: QueryChangesResponse = ask(&store, "Changes", &request.encode_to_vec(), 1);

@@ -25,22 +25,12 @@ mod crash_tests;
 mod tests;
 
 pub use at::{At, HeightError};
+pub use lockstep_audit::replay::Rayon;
 pub use open::{Progress, StoreOptions};
 
 use cache::Cache;
 use database::{Database, Family};
 use encoding::Tip;
-
-/// Runs the shards of the tree on rayon's threads.
-#[derive(Debug, Clone, Copy)]
-pub struct Rayon;
-
-impl lockstep_chain::tree::Executor for Rayon {
-    fn map<T: Send, U: Send>(&self, items: Vec<T>, work: impl Fn(T) -> U + Send + Sync) -> Vec<U> {
-        use rayon::iter::{IntoParallelIterator, ParallelIterator};
-        items.into_par_iter().map(work).collect()
-    }
-}
 
 /// The committed state of one chain, in a folder that no other process can open meanwhile.
 #[derive(Debug)]
@@ -138,6 +128,17 @@ impl Store {
     #[must_use]
     pub fn app_hash(&self) -> Hash {
         self.committed.read().tip.map_or(open::EMPTY_ROOT, |tip| tip.app_hash)
+    }
+
+    /// The last committed height, its app hash, and the root of the state as it is: of one moment.
+    ///
+    /// # Errors
+    /// As [`Store::root`].
+    pub fn newest(&self) -> Result<(u64, Hash, Hash), Fault> {
+        let committed = self.committed.read();
+        let (height, app_hash) =
+            committed.tip.map_or((0, open::EMPTY_ROOT), |tip| (tip.height, tip.app_hash));
+        Ok((height, app_hash, committed.tree.root()?))
     }
 
     /// The root of the state as it is, which differs from [`Store::app_hash`] only where a damaged

@@ -100,51 +100,80 @@ pub fn states(report: &mut Report, a: &impl States, b: &impl States) -> Result<O
         report.fact(&format!("{name}_oldest"), heights.oldest);
         report.fact(&format!("{name}_newest"), heights.newest);
     }
-    let (oldest, newest) = (of_a.oldest.max(of_b.oldest), of_a.newest.min(of_b.newest));
+    // Of height 0 there is no block, and whoever asks for it is told the last.
+    let oldest = of_a.oldest.max(of_b.oldest).max(1);
+    let newest = of_a.newest.min(of_b.newest);
     if oldest > newest {
         report.lacks("there is no height whose state both have retained");
         return Ok(None);
     }
     report.fact("compared_from", oldest);
     report.fact("compared_to", newest);
-    let parted = |height| -> Result<bool> { Ok(a.root(height)? != b.root(height)?) };
-    if parted(newest)? {
-        let height = first(oldest, newest, &parted)?;
-        at(report, a, b, height, height == oldest)?;
-        return Ok(Some(height));
+    let roots = |height| -> Result<Roots> { Ok((a.root(height)?, b.root(height)?)) };
+    let last = roots(newest)?;
+    if last.0 != last.1 {
+        let parted = first(oldest, newest, last, &roots);
+        at(report, a, b, &parted);
+        return Ok(Some(parted.height));
     }
-    report.fact("app_hash", hex::encode(a.root(newest)?));
+    report.fact("app_hash", hex::encode(last.0));
     for (name, heights) in [("A", &of_a), ("B", &of_b)] {
         if heights.root != heights.app_hash {
-            changed(report, a, b, newest, name, heights)?;
+            changed(report, a, b, newest, name, heights);
             return Ok(Some(newest));
         }
     }
     Ok(None)
 }
 
-/// The first height of which `parted` holds, where it holds of all after it and of `high`.
-fn first(low: u64, high: u64, parted: &dyn Fn(u64) -> Result<bool>) -> Result<u64> {
-    let (mut low, mut high) = (low, high);
-    while low < high {
-        let middle = low + (high - low) / 2;
-        if parted(middle)? {
-            high = middle;
-        } else {
-            low = middle + 1;
+/// Of A and of B.
+type Roots = (Vec<u8>, Vec<u8>);
+
+/// Where two states differ.
+struct Parted {
+    height: u64,
+    roots: Roots,
+    /// Why an earlier height is possible.
+    note: &'static str,
+}
+
+/// The first height at which roots differ, where they differ at all after it and at `high`. From
+/// there on a difference is known: a node that answers no more does not hide it.
+fn first(low: u64, high: u64, last: Roots, roots: &dyn Fn(u64) -> Result<Roots>) -> Parted {
+    let mut parted = Parted { height: high, roots: last, note: "" };
+    let mut next = low;
+    while next < parted.height {
+        let middle = next + (parted.height - next) / 2;
+        match roots(middle) {
+            Ok(found) if found.0 != found.1 => (parted.height, parted.roots) = (middle, found),
+            Ok(_) => next = middle + 1,
+            Err(_) => {
+                parted.note = "or before: a node does not say its older roots";
+                return parted;
+            }
         }
     }
-    Ok(high)
+    if parted.height == low {
+        parted.note = "or before: no older height is retained by both";
+    }
+    parted
 }
 
 /// Says which keys differ after the block at which two states part.
-fn at(
-    report: &mut Report,
-    a: &impl States,
-    b: &impl States,
-    height: u64,
-    is_oldest: bool,
-) -> Result<()> {
+fn at(report: &mut Report, a: &impl States, b: &impl States, parted: &Parted) {
+    let height = parted.height;
+    // They may have parted before the oldest height that both have.
+    let differing = written(a, b, height).ok().filter(|found| !found.is_empty());
+    let differing = differing.map_or_else(|| scan(a, b, height), Ok).unwrap_or_default();
+    let (of_a, of_b) = (hex::encode(&parted.roots.0), hex::encode(&parted.roots.1));
+    report.fact("a_root", of_a.as_str());
+    report.fact("b_root", of_b.as_str());
+    let roots = Difference::between("root of the state", of_a, of_b);
+    differ(report, height, &differing, parted.note, roots);
+}
+
+/// Of the keys that the block of a height wrote, those whose values differ.
+fn written(a: &impl States, b: &impl States, height: u64) -> Result<Vec<Pair>> {
     let keys: BTreeSet<Vec<u8>> =
         a.changes(height)?.into_iter().chain(b.changes(height)?).collect();
     let mut differing = Vec::new();
@@ -157,16 +186,7 @@ fn at(
             break;
         }
     }
-    // They may have parted before the oldest height that both have.
-    if differing.is_empty() {
-        differing = scan(a, b, height)?;
-    }
-    let roots = (hex::encode(a.root(height)?), hex::encode(b.root(height)?));
-    report.fact("a_root", roots.0.as_str());
-    report.fact("b_root", roots.1.as_str());
-    let note = if is_oldest { "or before: no older height is retained by both" } else { "" };
-    differ(report, height, &differing, note, roots);
-    Ok(())
+    Ok(differing)
 }
 
 /// Says which keys of a folder were changed without a block.
@@ -177,27 +197,19 @@ fn changed(
     height: u64,
     name: &str,
     heights: &QueryHeightsResponse,
-) -> Result<()> {
+) {
+    let (committed, root) = (hex::encode(&heights.app_hash), hex::encode(&heights.root));
     let note = format!(
-        "the files of {name} were changed: its state has the root {}, and it committed {}",
-        hex::encode(&heights.root),
-        hex::encode(&heights.app_hash)
+        "the files of {name} were changed: its state has the root {root}, and it committed {committed}"
     );
-    let differing = scan(a, b, height)?;
-    let roots = (hex::encode(&heights.app_hash), hex::encode(&heights.root));
-    differ(report, height, &differing, &note, roots);
-    Ok(())
+    let differing = scan(a, b, height).unwrap_or_default();
+    let what = format!("root of the state in the files of {name}");
+    differ(report, height, &differing, &note, Difference::new(what, committed, root));
 }
 
 type Pair = (Vec<u8>, Option<Vec<u8>>, Option<Vec<u8>>);
 
-fn differ(
-    report: &mut Report,
-    height: u64,
-    differing: &[Pair],
-    note: &str,
-    roots: (String, String),
-) {
+fn differ(report: &mut Report, height: u64, differing: &[Pair], note: &str, roots: Difference) {
     let listed: Vec<Value> = differing
         .iter()
         .map(|(key, a, b)| {
@@ -217,9 +229,11 @@ fn differ(
             difference.key = Some(describe_key(key));
             difference
         }
-        None => Difference::between("root of the state", roots.0, roots.1),
+        None => roots,
     };
-    report.differs(difference.note(note).at(height));
+    let unknown = if differing.is_empty() { "no key is known whose values differ" } else { "" };
+    let notes = [note, unknown].into_iter().filter(|note| !note.is_empty());
+    report.differs(difference.note(notes.collect::<Vec<_>>().join("; ")).at(height));
 }
 
 /// Every key of both states, side by side.
@@ -263,10 +277,10 @@ impl<'a, S: States> Pages<'a, S> {
     fn peek(&mut self) -> Result<Option<&Entry>> {
         if self.page.as_slice().is_empty() && self.more {
             let (entries, more) = self.states.entries(&self.after, self.height)?;
-            self.more = more;
-            if let Some(last) = entries.last() {
-                self.after.clone_from(&last.key);
-            }
+            // A node that means ill never ends.
+            let last = entries.last().map(|last| &last.key).filter(|last| **last > self.after);
+            self.more = more && last.is_some();
+            self.after = last.cloned().unwrap_or_default();
             self.page = entries.into_iter();
         }
         Ok(self.page.as_slice().first())

@@ -15,6 +15,8 @@ use crate::comet::sha256;
 use crate::source::Rpc;
 use crate::{Result, Stop};
 
+/// Keys of a block after which no more are asked for: no honest block writes so many.
+const CHANGES_MAX: usize = 100_000;
 const PATH: &str = "/lockstep.audit.v1.Query/";
 
 /// A node that is asked for its state.
@@ -108,7 +110,7 @@ impl Node {
         Ok(found.app_hash)
     }
 
-    /// The keys that the block of a height wrote.
+    /// The keys that the block of a height wrote, in order; of very many, the first.
     ///
     /// # Errors
     /// Where the node does not answer or lacks the height.
@@ -116,10 +118,12 @@ impl Node {
         let mut keys: Vec<Vec<u8>> = Vec::new();
         loop {
             let after = keys.last().cloned().unwrap_or_default();
-            let request = QueryChangesRequest { after, limit: u32::MAX };
+            let request = QueryChangesRequest { after: after.clone(), limit: u32::MAX };
             let found: QueryChangesResponse = self.ask("Changes", &request, Some(height))?;
+            // A node that means ill never ends.
+            let more = found.more && found.keys.last().is_some_and(|last| *last > after);
             keys.extend(found.keys);
-            if !found.more {
+            if !more || keys.len() >= CHANGES_MAX {
                 return Ok(keys);
             }
         }
@@ -157,5 +161,24 @@ impl Node {
         let txs = entry.block.data.unwrap_or_default().txs;
         let tx = |(tx, result): (&Vec<u8>, &lockstep_proto::lockstep::audit::v1::TxResult)| json!({ "hash": hex::encode(sha256(tx)), "code": result.code });
         Ok(Some((hex::encode(hash), txs.iter().zip(&entry.results).map(tx).collect())))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use base64::Engine as _;
+    use base64::engine::general_purpose::STANDARD;
+
+    use super::*;
+
+    #[test]
+    fn pages_that_never_end_are_left_where_they_bring_no_further_key() {
+        let url = crate::testing::rpc(|_, _| {
+            let page =
+                QueryChangesResponse { keys: vec![vec![1]], more: true, ..Default::default() };
+            json!({ "response": { "value": STANDARD.encode(page.encode_to_vec()) } })
+        });
+        let node = Node::open(&url, Path::new("")).unwrap();
+        assert_eq!(node.changes(3).unwrap(), [[1], [1]]);
     }
 }

@@ -17,6 +17,10 @@ struct History {
     oldest: u64,
     /// What the files say instead, at the last height.
     damaged: Option<BTreeMap<Vec<u8>, Vec<u8>>>,
+    /// It says no root below this height, and neither keys nor values.
+    silent_below: u64,
+    /// Its pages never end.
+    endless: bool,
 }
 
 fn root_of(state: &BTreeMap<Vec<u8>, Vec<u8>>) -> Vec<u8> {
@@ -50,11 +54,17 @@ impl States for History {
     }
 
     fn root(&self, height: u64) -> Result<Vec<u8>> {
-        assert!(height >= self.oldest);
+        assert!(height >= self.oldest.max(1));
+        if height < self.silent_below {
+            return Err(Stop::incomplete("nothing", "ask another"));
+        }
         Ok(root_of(&self.states[usize::try_from(height).unwrap()]))
     }
 
     fn changes(&self, height: u64) -> Result<Vec<Vec<u8>>> {
+        if self.silent_below > 0 {
+            return Err(Stop::incomplete("nothing", "ask another"));
+        }
         let now = &self.states[usize::try_from(height).unwrap()];
         let empty = BTreeMap::new();
         let before = usize::try_from(height).unwrap().checked_sub(1);
@@ -69,6 +79,9 @@ impl States for History {
     }
 
     fn entries(&self, after: &[u8], height: u64) -> Result<(Vec<Entry>, bool)> {
+        if self.silent_below > 0 {
+            return Err(Stop::incomplete("nothing", "ask another"));
+        }
         let later = self.state(height).iter().filter(|(key, _)| key.as_slice() > after);
         let mut found: Vec<Entry> = later
             .take(4)
@@ -76,7 +89,7 @@ impl States for History {
             .collect();
         let more = found.len() == 4;
         found.truncate(3);
-        Ok((found, more))
+        Ok((found, more || self.endless))
     }
 }
 
@@ -128,7 +141,7 @@ proptest! {
             state.insert(key.clone(), value.clone());
         }
         let (report, parted) = compare(&a, &b);
-        prop_assert_eq!(parted, Some(at.max(oldest)));
+        prop_assert_eq!(parted, Some(at.max(oldest).max(1)));
         let found = report.difference.unwrap();
         prop_assert_eq!(found.height, parted);
         prop_assert_eq!(found.key, Some(describe_key(&key)));
@@ -136,6 +149,30 @@ proptest! {
         prop_assert_eq!(&found.found["balance"], &Value::from(77));
         prop_assert_eq!(report.facts["keys"].as_array().unwrap().len(), 1);
     }
+}
+
+#[test]
+fn a_node_that_shows_no_more_does_not_hide_where_it_parted() {
+    let (a, mut b) = (history(30), history(30));
+    for state in b.states.iter_mut().skip(20) {
+        let (key, value) = account(9, 77);
+        state.insert(key, value);
+    }
+    b.silent_below = 25;
+    let (report, parted) = compare(&a, &b);
+    assert_eq!((report.verdict, parted), (Verdict::Difference, Some(30)));
+    let found = report.difference.unwrap();
+    assert_eq!((found.what.as_str(), found.of_two), ("root of the state", true));
+    assert!(found.note.contains("or before") && found.note.contains("no key is known"), "{found}");
+    // Pages without an end are no end of the comparison.
+    (b.silent_below, b.endless) = (0, true);
+    assert_eq!(compare(&a, &b).1, Some(20));
+    let mut files = History { damaged: Some(a.states[29].clone()), ..a.clone() };
+    files.endless = true;
+    assert_eq!(compare(&a, &files).0.verdict, Verdict::Difference);
+    files.silent_below = 1;
+    let found = compare(&a, &files).0.difference.unwrap();
+    assert!(!found.of_two && found.what.ends_with("the files of B"), "{found}");
 }
 
 #[test]
