@@ -3,7 +3,7 @@
 //! Nothing in a report depends on when, where or how fast it was made.
 
 use std::collections::BTreeMap;
-use std::fmt;
+use std::fmt::{self, Write as _};
 
 use serde::Serialize;
 use serde_json::Value;
@@ -117,19 +117,46 @@ impl fmt::Display for Difference {
             write!(f, "transaction {} ({}): ", tx.index, tx.hash)?;
         }
         if let Some(key) = &self.key {
-            write!(f, "{key}: ")?;
+            write!(f, "{}: ", line(key))?;
         }
-        let (expected, found) = (words(&self.expected), words(&self.found));
+        let (expected, found) = (line(&words(&self.expected)), line(&words(&self.found)));
+        let what = line(&self.what);
         if self.of_two {
-            write!(f, "{}: A has {expected}, B has {found}", self.what)?;
+            write!(f, "{what}: A has {expected}, B has {found}")?;
         } else {
-            write!(f, "{} must be {expected}, is {found}", self.what)?;
+            write!(f, "{what} must be {expected}, is {found}")?;
         }
         if !self.note.is_empty() {
-            write!(f, " ({})", self.note)?;
+            write!(f, " ({})", line(&self.note))?;
         }
         Ok(())
     }
+}
+
+/// Text as a terminal and a page may show it: what is neither a character nor a line's end is written
+/// out, as JSON writes it, too. Nodes and archives could hide words by it.
+#[must_use]
+pub fn printable(text: &str) -> String {
+    let odd = |c: char| {
+        // Signs that turn the direction of writing.
+        let turns = matches!(c, '\u{61c}' | '\u{200e}'..='\u{200f}' | '\u{202a}'..='\u{202e}');
+        (c.is_control() && c != '\n') || turns || matches!(c, '\u{2066}'..='\u{2069}')
+    };
+    let mut shown = String::with_capacity(text.len());
+    for c in text.chars() {
+        if odd(c) {
+            // Cannot fail.
+            let _ = write!(shown, "\\u{:04x}", u32::from(c));
+        } else {
+            shown.push(c);
+        }
+    }
+    shown
+}
+
+/// As [`printable`], in one line.
+fn line(text: &str) -> String {
+    printable(text).replace('\n', "\\n")
 }
 
 /// A value without the quotes of a plain text.
@@ -200,9 +227,24 @@ impl Report {
     pub fn to_json(&self) -> String {
         // Through `Value`, whose objects are sorted. Neither step can fail for these types.
         let value = serde_json::to_value(self).unwrap_or_default();
-        let mut text = serde_json::to_string_pretty(&value).unwrap_or_default();
+        let mut text = printable(&serde_json::to_string_pretty(&value).unwrap_or_default());
         text.push('\n');
         text
+    }
+
+    /// What people see on a terminal: the facts, the hash and the verdict, a line each.
+    #[must_use]
+    pub fn table(&self) -> String {
+        let facts = self.facts.iter();
+        let facts = facts.map(|(name, value)| format!("{name:<16} {}\n", line(&words(value))));
+        let end = match (self.verdict, &self.difference) {
+            (Verdict::Difference, Some(difference)) => format!("DIFFERENCE: {difference}"),
+            (Verdict::Incomplete, _) => {
+                format!("INCOMPLETE: {}", line(self.incomplete.as_deref().unwrap_or_default()))
+            }
+            _ => "PASS".to_owned(),
+        };
+        format!("{}{:<16} {}\n{end}\n", facts.collect::<String>(), "report", self.hash())
     }
 
     /// BLAKE3 of [`Report::to_json`], in hex.
@@ -275,6 +317,7 @@ fn table(title: &str, rows: &[(&str, String)]) -> String {
 }
 
 fn escaped(text: &str) -> String {
+    let text = printable(text);
     text.replace('&', "&amp;").replace('<', "&lt;").replace('>', "&gt;").replace('"', "&quot;")
 }
 
@@ -302,6 +345,25 @@ mod tests {
         let words = found.to_string();
         assert!(words.starts_with("height 9: transaction 2 (abab"), "{words}");
         assert!(words.ends_with("gas used must be 5, is 6"), "{words}");
+    }
+
+    #[test]
+    fn what_a_node_says_moves_no_cursor_and_makes_no_lines() {
+        let hostile = "a\u{1b}[2J\u{9b}1m\u{202e}b\r\nPASS\u{7f}";
+        let found = Difference::new(hostile, hostile, hostile).note(hostile);
+        let odd = |c: char| c.is_control() || c == '\u{202e}';
+        assert!(!found.to_string().contains(odd), "{found:?}");
+        assert!(found.to_string().contains("\\u001b[2J"), "{found}");
+        let mut report = Report::new("replay", hostile);
+        report.fact("text", hostile);
+        report.differs(found);
+        let json = report.to_json();
+        assert!(!json.contains(|c| odd(c) && c != '\n'), "{json}");
+        let read: Value = serde_json::from_str(&json).unwrap();
+        assert_eq!(read["chain_id"], hostile, "what was said is still there");
+        assert!(!report.to_html().contains(|c| odd(c) && c != '\n'));
+        assert!(!report.table().contains(|c| odd(c) && c != '\n'), "{}", report.table());
+        assert_eq!(report.table().lines().filter(|line| line.starts_with("PASS")).count(), 0);
     }
 
     #[test]

@@ -6,6 +6,7 @@ use std::path::Path;
 
 use age::secrecy::SecretString;
 use indicatif::{ProgressBar, ProgressStyle};
+use lockstep_audit::report::printable;
 use lockstep_client::{Error, Result};
 use serde::Serialize;
 use serde_json::{Value, json};
@@ -18,12 +19,12 @@ pub(crate) fn say(json: bool, value: &Value, words: &str) {
         words.trim_end().to_owned()
     };
     // A closed pipe (`| head`) is the reader's wish.
-    let _ = writeln!(std::io::stdout(), "{text}");
+    let _ = writeln!(std::io::stdout(), "{}", printable(&text));
 }
 
 /// Says what is going on, to people only.
 pub(crate) fn note(words: &str) {
-    let _ = writeln!(std::io::stderr(), "{}", words.trim_end());
+    let _ = writeln!(std::io::stderr(), "{}", printable(words.trim_end()));
 }
 
 /// Prints an error with its hint.
@@ -36,12 +37,12 @@ pub(crate) fn complain(error: &Error, json: bool) {
             "code": error.code(),
             "exit": error.exit_code(),
         }});
-        let _ = writeln!(std::io::stderr(), "{value}");
+        note(&value.to_string());
         return;
     }
-    let _ = writeln!(std::io::stderr(), "error: {error}");
+    note(&format!("error: {error}"));
     if let Some(hint) = hint {
-        let _ = writeln!(std::io::stderr(), "hint: {hint}");
+        note(&format!("hint: {hint}"));
     }
 }
 

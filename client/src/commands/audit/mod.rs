@@ -13,7 +13,7 @@ use clap::{Args, Subcommand};
 use indicatif::{ProgressBar, ProgressStyle};
 use lockstep_audit::Stop;
 use lockstep_audit::books::statement::Kind;
-use lockstep_audit::report::{Report, Verdict};
+use lockstep_audit::report::Report;
 use lockstep_client::{Error, Result};
 
 use crate::cli::Globals;
@@ -64,9 +64,7 @@ pub(super) async fn run(globals: &Globals, command: Audit) -> Result<u8> {
 }
 
 /// Runs an audit where it may wait and compute, which threads of the async runtime must not.
-async fn apart<T: Send + 'static>(
-    work: impl FnOnce() -> lockstep_audit::Result<T> + Send + 'static,
-) -> Result<lockstep_audit::Result<T>> {
+async fn apart<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> Result<T> {
     let done = tokio::task::spawn_blocking(work).await;
     done.map_err(|cause| Error::usage(format!("the audit broke off: {cause}"), "report this bug"))
 }
@@ -125,20 +123,6 @@ impl Output {
             write("report.json", &report.to_json())?;
             write("report.html", &report.to_html())?;
         }
-        let facts = report.facts.iter();
-        let facts = facts.map(|(name, value)| match value.as_str() {
-            Some(text) => format!("{name:<16} {text}\n"),
-            None => format!("{name:<16} {value}\n"),
-        });
-        let end = match (report.verdict, &report.difference) {
-            (Verdict::Difference, Some(difference)) => format!("DIFFERENCE: {difference}"),
-            (Verdict::Incomplete, _) => {
-                format!("INCOMPLETE: {}", report.incomplete.as_deref().unwrap_or_default())
-            }
-            _ => "PASS".to_owned(),
-        };
-        let words =
-            format!("{}{:<16} {}\n{end}\n", facts.collect::<String>(), "report", report.hash());
         let mut value = to_json(report);
         value["report_hash"] = report.hash().into();
         value["exit"] = report.verdict.exit_code().into();
@@ -149,7 +133,7 @@ impl Output {
             value["tx_per_s"] = per_second.round().into();
             note(&format!("{txs} transactions in {seconds:.1} s, {per_second:.0} a second"));
         }
-        say(globals.json, &value, &words);
+        say(globals.json, &value, &report.table());
         Ok(report.verdict.exit_code())
     }
 }
