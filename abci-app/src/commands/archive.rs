@@ -96,48 +96,71 @@ fn write(arguments: &Write) -> lockstep_audit::Result<()> {
     let mut writer = Writer::open(&arguments.out, &genesis)?;
     let stop = Arc::new(AtomicBool::new(false));
     on_signal(&stop).map_err(|cause| Stop::incomplete(cause.to_string(), "try again"))?;
-    let heights = source.heights()?;
-    let mut next = match (writer.next(), arguments.from) {
-        (Some(next), _) => next,
-        (None, Some(from)) => from,
-        (None, None) => heights.first,
+    let copy = Copy {
+        from: arguments.from,
+        to: arguments.to,
+        patience: arguments.follow.then_some(PATIENCE),
+        stop: &stop,
     };
-    let (mut last, mut flushed, mut heard) = (heights.last, Instant::now(), Instant::now());
-    while !stop.load(Ordering::Relaxed) {
-        let to = arguments.to.unwrap_or(last);
-        if next <= to {
-            let left = usize::try_from(to - next + 1).unwrap_or(FETCH_HEIGHTS);
-            match source.entries(next, left.min(FETCH_HEIGHTS)) {
+    // What was read is written, whatever ended it.
+    let ended = copy.run(source.as_mut(), &mut writer);
+    writer.flush()?;
+    ended?;
+    let index = writer.index();
+    let (first, last) = index.heights().unwrap_or((0, 0));
+    println!("{}: heights {first} to {last} of {}", arguments.out.display(), index.head.chain_id);
+    Ok(())
+}
+
+/// What is copied into an archive.
+struct Copy<'a> {
+    from: Option<u64>,
+    to: Option<u64>,
+    /// Goes on with new blocks, as long as the source answers at least that often.
+    patience: Option<Duration>,
+    stop: &'a AtomicBool,
+}
+
+impl Copy<'_> {
+    fn run(&self, source: &mut dyn Source, writer: &mut Writer) -> lockstep_audit::Result<()> {
+        let mut last = source.heights()?;
+        let mut next = writer.next().or(self.from).unwrap_or(last.first);
+        let (mut flushed, mut heard) = (Instant::now(), Instant::now());
+        while !self.stop.load(Ordering::Relaxed) {
+            let to = self.to.unwrap_or(last.last);
+            let answer = if next <= to {
+                let left = usize::try_from(to - next).unwrap_or(FETCH_HEIGHTS).saturating_add(1);
+                source.entries(next, left.min(FETCH_HEIGHTS))
+            } else if self.patience.is_some() {
+                std::thread::sleep(POLL);
+                source.heights().map(|heights| {
+                    last = heights;
+                    Vec::new()
+                })
+            } else {
+                break;
+            };
+            match answer {
                 Ok(entries) => {
                     entries.iter().try_for_each(|entry| writer.append(entry))?;
                     next += entries.len() as u64;
                     heard = Instant::now();
                 }
                 // A node that restarts is waited for.
-                Err(Stop::Incomplete { .. }) if arguments.follow && heard.elapsed() < PATIENCE => {
+                Err(Stop::Incomplete { .. })
+                    if self.patience.is_some_and(|patience| heard.elapsed() < patience) =>
+                {
                     std::thread::sleep(POLL);
                 }
-                Err(stop) => {
-                    writer.flush()?;
-                    return Err(stop);
-                }
+                Err(stop) => return Err(stop),
             }
-        } else if arguments.follow {
-            std::thread::sleep(POLL);
-            last = source.heights().map_or(last, |heights| heights.last);
-        } else {
-            break;
+            if flushed.elapsed() > FLUSH_EVERY {
+                writer.flush()?;
+                flushed = Instant::now();
+            }
         }
-        if flushed.elapsed() > FLUSH_EVERY {
-            writer.flush()?;
-            flushed = Instant::now();
-        }
+        Ok(())
     }
-    writer.flush()?;
-    let index = writer.index();
-    let (first, last) = index.heights().unwrap_or((0, 0));
-    println!("{}: heights {first} to {last} of {}", arguments.out.display(), index.head.chain_id);
-    Ok(())
 }
 
 /// The source and the genesis file.
@@ -147,9 +170,11 @@ fn open(arguments: &Write) -> lockstep_audit::Result<(Box<dyn Source>, Vec<u8>)>
         let genesis = rpc.genesis()?;
         return Ok((Box::new(rpc), genesis));
     }
-    let folder = arguments.home.clone().unwrap_or_default();
+    let Some(folder) = &arguments.home else {
+        return Err(Stop::usage("blocks from where?", "--rpc URL or --home DIR"));
+    };
     let refused = |cause: anyhow::Error| Stop::usage(format!("{cause:#}"), "see docs/node.md");
-    let home = Home::new(&folder).map_err(|cause| refused(cause.into()))?;
+    let home = Home::new(folder).map_err(|cause| refused(cause.into()))?;
     let genesis = std::fs::read(home.genesis())
         .with_context(|| format!("cannot read {}", home.genesis().display()))
         .map_err(refused)?;
@@ -192,4 +217,53 @@ fn on_signal(stop: &Arc<AtomicBool>) -> anyhow::Result<()> {
         stop.store(true, Ordering::Relaxed);
     });
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::VecDeque;
+
+    use lockstep_audit::sample::Sample;
+    use lockstep_audit::source::{Entry, Heights};
+
+    use super::*;
+
+    /// Answers as it was told, and then no more.
+    struct Told(Vec<Entry>, VecDeque<Option<u64>>);
+
+    impl Source for Told {
+        fn name(&self) -> String {
+            "told".into()
+        }
+        fn heights(&mut self) -> lockstep_audit::Result<Heights> {
+            match self.1.pop_front() {
+                Some(Some(last)) => Ok(Heights { first: 1, last }),
+                _ => Err(Stop::incomplete("gone", "wait")),
+            }
+        }
+        fn entries(&mut self, from: u64, max: usize) -> lockstep_audit::Result<Vec<Entry>> {
+            if self.1.pop_front().flatten().is_none() {
+                return Err(Stop::incomplete("gone", "wait"));
+            }
+            let from = usize::try_from(from).unwrap() - 1;
+            Ok(self.0.iter().skip(from).take(max).cloned().collect())
+        }
+    }
+
+    #[test]
+    fn a_chain_that_halts_is_followed_and_a_node_that_is_gone_is_not_waited_for_for_ever() {
+        let mut chain = Sample::new(2, 4).unwrap();
+        (0..2).for_each(|_| chain.block(Vec::new()).unwrap());
+        let folder = tempfile::tempdir().unwrap();
+        let mut writer = Writer::open(folder.path(), chain.genesis.as_bytes()).unwrap();
+        // One block; a halt that is longer than the patience; a block that first cannot be had.
+        let answers = [Some(1), Some(1), Some(1), Some(1), Some(1), Some(2), None, Some(2)];
+        let mut source = Told(chain.entries.clone(), answers.into());
+        let stop = AtomicBool::new(false);
+        let patience = Some(Duration::from_millis(1200));
+        let copy = Copy { from: None, to: None, patience, stop: &stop };
+        let ended = copy.run(&mut source, &mut writer);
+        assert!(matches!(ended, Err(Stop::Incomplete { .. })), "{ended:?}");
+        assert_eq!(writer.next(), Some(3));
+    }
 }

@@ -130,7 +130,6 @@ impl Served {
         }
     }
 
-    /// Only this thread's own runtime may be waited for here.
     fn blocks(&self, method: &str, params: Value) -> Result<Value, String> {
         self.blocks.rpc().call(method, params).map_err(|stop| stop.to_string())
     }

@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::{SEGMENT_BYTES, SEGMENT_HEIGHTS, checksum};
+use super::{FILE_BYTES_MAX, SEGMENT_BYTES, SEGMENT_HEIGHTS, checksum};
 use crate::Result;
 use crate::report::Difference;
 
@@ -56,7 +56,7 @@ impl Segment {
     /// Whether it takes no further height.
     #[must_use]
     pub const fn full(&self) -> bool {
-        self.to - self.from + 1 >= SEGMENT_HEIGHTS || self.bytes >= SEGMENT_BYTES
+        self.to - self.from >= SEGMENT_HEIGHTS - 1 || self.bytes >= SEGMENT_BYTES
     }
 }
 
@@ -123,6 +123,11 @@ impl Index {
                 let expected = Segment::name(segment.from, segment.to);
                 let what = "archive index: the name of a segment";
                 return Err(Difference::new(what, expected, segment.file.as_str()).into());
+            }
+            if segment.bytes > FILE_BYTES_MAX {
+                let must = format!("at most {FILE_BYTES_MAX}");
+                let what = format!("archive file {}: its length", segment.file);
+                return Err(Difference::new(what, must, segment.bytes).into());
             }
             next = segment.to.checked_add(1);
         }

@@ -23,6 +23,9 @@ pub const SEGMENT_HEIGHTS: u64 = 1000;
 /// A segment that is so large takes no further height.
 pub const SEGMENT_BYTES: u64 = 64 << 20;
 
+/// Bytes of a segment, at most: those and the block that filled it.
+pub const FILE_BYTES_MAX: u64 = 512 << 20;
+
 /// BLAKE3, in hex.
 #[must_use]
 pub fn checksum(bytes: &[u8]) -> String {

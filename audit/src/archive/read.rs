@@ -1,16 +1,18 @@
 //! Reads an archive, from a folder or by HTTP.
 
 use std::collections::VecDeque;
+use std::fs::File;
+use std::io::{ErrorKind, Read as _};
 use std::path::{Path, PathBuf};
 
-use super::{GENESIS, INDEX, Index, checksum, segment};
+use super::{GENESIS, INDEX, Index, Segment, checksum, segment};
 use crate::report::Difference;
 use crate::source::http::Http;
 use crate::source::{Entry, Heights, Source};
 use crate::{Result, Stop};
 
-/// Bytes of a file that are fetched, at most: a segment and the block that filled it.
-const FILE_BYTES_MAX: usize = 512 << 20;
+/// Bytes of an index and of a genesis file, at most.
+const OTHER_BYTES_MAX: u64 = 256 << 20;
 
 /// Where an archive is.
 #[derive(Debug)]
@@ -25,18 +27,26 @@ impl Place {
     /// A file of it; none where there is none.
     ///
     /// # Errors
-    /// Where it cannot be read.
-    pub fn file(&self, name: &str) -> Result<Option<Vec<u8>>> {
-        match self {
-            Self::Folder(folder) => {
-                let path = folder.join(name);
-                match std::fs::read(&path) {
-                    Ok(bytes) => Ok(Some(bytes)),
-                    Err(cause) if cause.kind() == std::io::ErrorKind::NotFound => Ok(None),
-                    Err(cause) => Err(Stop::file("read", &path, cause)),
-                }
+    /// Where it cannot be read, or has more bytes than that.
+    pub fn file(&self, name: &str, bytes_max: u64) -> Result<Option<Vec<u8>>> {
+        let folder = match self {
+            Self::Folder(folder) => folder,
+            Self::Http(http) => {
+                return http.get(name, usize::try_from(bytes_max).unwrap_or(usize::MAX));
             }
-            Self::Http(http) => http.get(name, FILE_BYTES_MAX),
+        };
+        let path = folder.join(name);
+        let mut bytes = Vec::new();
+        let read = File::open(&path)
+            .and_then(|file| file.take(bytes_max.saturating_add(1)).read_to_end(&mut bytes));
+        match read {
+            Ok(length) if length as u64 > bytes_max => {
+                let what = format!("archive file {name}: its length");
+                Err(Difference::new(what, format!("at most {bytes_max}"), "more").into())
+            }
+            Ok(_) => Ok(Some(bytes)),
+            Err(cause) if cause.kind() == ErrorKind::NotFound => Ok(None),
+            Err(cause) => Err(Stop::file("read", &path, cause)),
         }
     }
 
@@ -64,7 +74,7 @@ impl Archive {
     /// # Errors
     /// Where it cannot be read or its index is damaged.
     pub fn open(place: Place) -> Result<Option<Self>> {
-        let Some(bytes) = place.file(INDEX)? else { return Ok(None) };
+        let Some(bytes) = place.file(INDEX, OTHER_BYTES_MAX)? else { return Ok(None) };
         let index = Index::decode(&bytes)?;
         Ok(Some(Self { place, index, left: VecDeque::new(), next: 0 }))
     }
@@ -80,7 +90,8 @@ impl Archive {
     /// # Errors
     /// Where it is missing or damaged.
     pub fn genesis(&self) -> Result<Vec<u8>> {
-        let bytes = self.needed(GENESIS)?;
+        let bytes = self.place.file(GENESIS, OTHER_BYTES_MAX)?;
+        let bytes = bytes.ok_or_else(|| self.lacks(GENESIS))?;
         let computed = checksum(&bytes);
         let stated = self.index.head.genesis_blake3.as_str();
         if stated != computed {
@@ -90,11 +101,32 @@ impl Archive {
         Ok(bytes)
     }
 
-    fn needed(&self, name: &str) -> Result<Vec<u8>> {
-        self.place.file(name)?.ok_or_else(|| {
-            let what = format!("{} has no file {name}, which its index lists", self.place.name());
-            Stop::incomplete(what, "copy the archive anew; a copy must take the index first")
+    fn lacks(&self, name: &str) -> Stop {
+        let what = format!("the archive has no file {name}, which its index lists");
+        let hint = "copy the archive anew; a copy must take the index first";
+        Stop::incomplete(what, format!("{hint} ({})", self.place.name()))
+    }
+
+    fn listed(&self, height: u64) -> Result<Segment> {
+        self.index.segment_of(height).cloned().ok_or_else(|| {
+            let hint = format!("use one that has it ({})", self.place.name());
+            Stop::incomplete(format!("the archive has no block {height}"), hint)
         })
+    }
+
+    /// The segment of a height, and its bytes.
+    fn segment(&mut self, height: u64) -> Result<(Segment, Vec<u8>)> {
+        let mut found = self.listed(height)?;
+        let mut bytes = self.place.file(&found.file, found.bytes)?;
+        if bytes.is_none() {
+            // An archive that grows has replaced its last segment by a longer one.
+            let index = self.place.file(INDEX, OTHER_BYTES_MAX)?;
+            self.index = Index::decode(&index.ok_or_else(|| self.lacks(INDEX))?)?;
+            found = self.listed(height)?;
+            bytes = self.place.file(&found.file, found.bytes)?;
+        }
+        let bytes = bytes.ok_or_else(|| self.lacks(&found.file))?;
+        Ok((found, bytes))
     }
 }
 
@@ -105,19 +137,15 @@ impl Source for Archive {
 
     fn heights(&mut self) -> Result<Heights> {
         let Some((first, last)) = self.index.heights() else {
-            let what = format!("the archive {} is empty", self.place.name());
-            return Err(Stop::incomplete(what, "`lockstepd archive` fills it"));
+            let hint = format!("`lockstepd archive` fills it ({})", self.place.name());
+            return Err(Stop::incomplete("the archive is empty", hint));
         };
         Ok(Heights { first, last })
     }
 
     fn entries(&mut self, from: u64, max: usize) -> Result<Vec<Entry>> {
-        let Some(found) = self.index.segment_of(from).cloned() else {
-            let what = format!("the archive {} has no block {from}", self.place.name());
-            return Err(Stop::incomplete(what, "use one that has it"));
-        };
         if self.left.is_empty() || self.next != from {
-            let bytes = self.needed(&found.file)?;
+            let (found, bytes) = self.segment(from)?;
             self.left = segment::decode(&found, &bytes, from)?.into();
         }
         let count = max.clamp(1, self.left.len().max(1));
@@ -132,21 +160,23 @@ impl Source for Archive {
 /// # Errors
 /// The first thing that is wrong, with its height.
 pub fn verify(folder: &Path, progress: &mut dyn FnMut(u64)) -> Result<u64> {
-    let archive = Archive::open(Place::Folder(folder.to_owned()))?.ok_or_else(|| {
+    let mut archive = Archive::open(Place::Folder(folder.to_owned()))?.ok_or_else(|| {
         let what = format!("{} is no archive: it has no {INDEX}", folder.display());
         Stop::usage(what, "give the folder that `lockstepd archive --out` wrote")
     })?;
     archive.genesis()?;
+    let Some((mut next, last)) = archive.index.heights() else { return Ok(0) };
     let mut heights = 0;
-    for found in &archive.index.segments {
-        let bytes = archive.needed(&found.file)?;
-        for entry in segment::decode(found, &bytes, found.from)? {
+    while next <= last {
+        let (found, bytes) = archive.segment(next)?;
+        for entry in segment::decode(&found, &bytes, found.from)? {
             if let Some(damage) = entry.damage {
                 return Err(damage.into());
             }
             heights += 1;
         }
         progress(found.to);
+        next = found.to.saturating_add(1);
     }
     Ok(heights)
 }

@@ -59,12 +59,15 @@ pub fn decode(segment: &Segment, bytes: &[u8], from: u64) -> Result<Vec<Entry>, 
     }
     // Every record is whole: then the file has to be, or something is between them.
     let computed = super::checksum(bytes);
-    if !rest.is_empty() || computed != segment.blake3 {
-        let what = format!("archive file {}: its checksum", segment.file);
-        let found = Difference::new(what, segment.blake3.as_str(), computed);
-        return Err(Box::new(found.at(segment.to)));
-    }
-    Ok(entries)
+    let of = |field: &str| format!("archive file {}: its {field}", segment.file);
+    let found = if bytes.len() as u64 != segment.bytes {
+        Difference::new(of("length"), segment.bytes, bytes.len())
+    } else if !rest.is_empty() || computed != segment.blake3 {
+        Difference::new(of("checksum"), segment.blake3.as_str(), computed)
+    } else {
+        return Ok(entries);
+    };
+    Err(Box::new(found.at(segment.to)))
 }
 
 fn wrong(segment: &Segment, expected: &str, found: String) -> Difference {

@@ -75,6 +75,45 @@ fn an_archive_is_continued_where_it_ended_and_keeps_no_old_file() {
 }
 
 #[test]
+fn an_archive_that_grows_meanwhile_is_read_to_the_end_that_it_had() {
+    let (chain, folder) = (chain(), tempdir().unwrap());
+    let mut writer = Writer::open(folder.path(), chain.genesis.as_bytes()).unwrap();
+    writer.append(&chain.entries[0]).unwrap();
+    writer.append(&chain.entries[1]).unwrap();
+    writer.flush().unwrap();
+    let mut archive = open(folder.path()).unwrap();
+    // The segment that the index listed goes, a longer one comes.
+    writer.append(&chain.entries[2]).unwrap();
+    writer.flush().unwrap();
+    assert_eq!(archive.heights().unwrap().last, 2);
+    assert_eq!(archive.entries(1, 2).unwrap(), chain.entries[..2]);
+    assert_eq!(archive.entries(3, 1).unwrap(), chain.entries[2..3]);
+    std::fs::remove_file(folder.path().join("0000000001-0000000003.blocks")).unwrap();
+    let stop = open(folder.path()).unwrap().entries(1, 1).unwrap_err();
+    assert!(stop.to_string().contains("which its index lists"), "{stop}");
+}
+
+#[test]
+fn a_file_of_another_length_than_the_index_says_is_not_read_to_its_end() {
+    let (chain, folder) = (chain(), tempdir().unwrap());
+    write(&chain, folder.path());
+    let segment = open(folder.path()).unwrap().index().segments[0].clone();
+    let path = folder.path().join(&segment.file);
+    let right = std::fs::read(&path).unwrap();
+    std::fs::write(&path, [right.as_slice(), &[0]].concat()).unwrap();
+    let found = audit(&chain, folder.path()).unwrap();
+    assert_eq!(found.what, format!("archive file {}: its length", segment.file));
+    std::fs::write(&path, &right).unwrap();
+    let mut index = open(folder.path()).unwrap().index().clone();
+    for (bytes, read) in [(right.len() as u64 + 1, true), (FILE_BYTES_MAX + 1, false)] {
+        index.segments[0].bytes = bytes;
+        std::fs::write(folder.path().join(INDEX), index.encode()).unwrap();
+        assert_eq!(open(folder.path()).is_ok(), read);
+        assert!(matches!(verify(folder.path(), &mut |_| {}), Err(Stop::Difference(_))));
+    }
+}
+
+#[test]
 fn what_was_not_flushed_is_not_there_and_a_crash_leaves_the_last_whole_archive() {
     let (chain, folder) = (chain(), tempdir().unwrap());
     let mut writer = Writer::open(folder.path(), chain.genesis.as_bytes()).unwrap();
