@@ -17,7 +17,7 @@ pub enum Stop {
     /// What is needed to go on is not there: a block, a file, an answer, time.
     #[error("{what}\nhint: {hint}")]
     Incomplete {
-        /// What is missing.
+        /// What is missing, without where: it goes into reports, which are the same for everybody.
         what: String,
         /// What to do.
         hint: String,
@@ -45,8 +45,12 @@ impl Stop {
 
     /// A file could not be read or written.
     pub fn file(doing: &str, path: &std::path::Path, cause: impl std::fmt::Display) -> Self {
-        let what = format!("cannot {doing} {}: {cause}", path.display());
-        Self::incomplete(what, "check the path, its permissions and the space left")
+        let name = path.file_name().unwrap_or_default().display();
+        let hint = "check the path, its permissions and the space left";
+        Self::incomplete(
+            format!("cannot {doing} {name}: {cause}"),
+            format!("{hint} ({})", path.display()),
+        )
     }
 
     /// 1 usage, 10 difference, 11 incomplete.

@@ -391,6 +391,8 @@ pub(crate) fn http(url: &str) -> Result<reqwest::Client> {
     reqwest::Client::builder()
         .connect_timeout(Duration::from_secs(5))
         .read_timeout(Duration::from_secs(30))
+        // Who is asked answers: a redirect would lead to addresses that only this machine reaches.
+        .redirect(reqwest::redirect::Policy::none())
         .build()
         .map_err(|cause| unreachable(url, &cause))
 }

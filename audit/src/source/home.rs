@@ -42,7 +42,8 @@ impl Inspected {
     pub fn start_with(folder: &Path, cometbft: &Path) -> Result<Self> {
         let lacks = |cause: String| {
             let hint = "CometBFT 0.38 reads a node's blocks; LOCKSTEP_COMETBFT names it";
-            Stop::incomplete(format!("cannot run {}: {cause}", cometbft.display()), hint)
+            let hint = format!("{hint} (tried {})", cometbft.display());
+            Stop::incomplete(format!("cannot run CometBFT: {cause}"), hint)
         };
         let port = TcpListener::bind(("127.0.0.1", 0)).and_then(|socket| socket.local_addr());
         let address = port.map_err(|cause| lacks(cause.to_string()))?;
@@ -82,12 +83,9 @@ impl Inspected {
                 );
                 let said = said.unwrap_or_default();
                 let last = said.lines().rev().find(|line| !line.trim().is_empty());
-                let what = format!(
-                    "CometBFT does not serve {}: {}",
-                    self.folder.display(),
-                    last.unwrap_or("no word")
-                );
-                return Err(Stop::incomplete(what, hint));
+                let last = last.unwrap_or("no word");
+                let hint = format!("{hint} ({}: {last})", self.folder.display());
+                return Err(Stop::incomplete("CometBFT does not serve the folder's blocks", hint));
             }
             std::thread::sleep(POLL);
         }

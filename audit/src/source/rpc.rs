@@ -9,12 +9,14 @@ use sha2::{Digest as _, Sha256};
 use tendermint_proto::v0_38::types::{Block, Commit};
 use tokio::task::JoinSet;
 
-use super::http::{body, client, innermost};
+use super::http::{body, client, send};
 use super::{Entry, Heights, Source, wait};
 use crate::{Result, Stop};
 
 /// Bytes of an answer that are read at most.
-const ANSWER_BYTES_MAX: usize = 256 << 20;
+const ANSWER_BYTES_MAX: usize = 64 << 20;
+/// Bytes of a genesis file that are read at most.
+const GENESIS_BYTES_MAX: usize = 256 << 20;
 /// Heights that are asked for at the same time.
 const CONCURRENT_MAX: usize = 8;
 const HINT: &str = "is it the address of a CometBFT RPC, such as http://127.0.0.1:26657?";
@@ -100,8 +102,13 @@ impl Rpc {
             }
             let answer = self.call("genesis_chunked", json!({ "chunk": chunk.to_string() }))?;
             let Chunk { total, data } = self.parse("genesis_chunked", answer)?;
+            let none = data.is_empty();
             bytes.extend(data);
-            if chunk + 1 >= total {
+            if bytes.len() > GENESIS_BYTES_MAX {
+                let cause = format!("over {GENESIS_BYTES_MAX} bytes");
+                return Err(self.lacks("genesis_chunked", cause));
+            }
+            if none || chunk + 1 >= total {
                 break;
             }
         }
@@ -171,7 +178,8 @@ fn lowest(words: &str) -> Option<u64> {
 
 impl Rpc {
     fn lacks(&self, method: &str, cause: impl std::fmt::Display) -> Stop {
-        Stop::incomplete(format!("{}: {method}: {cause}", self.url), HINT)
+        // Where it was is no part of a report, which is the same for everybody.
+        Stop::incomplete(format!("{method}: {cause}"), format!("{HINT} (asked {})", self.url))
     }
 
     fn parse<T: for<'a> Deserialize<'a>>(&self, method: &str, value: Value) -> Result<T> {
@@ -181,8 +189,8 @@ impl Rpc {
     async fn ask(&self, method: &str, params: Value) -> Result<Value> {
         let ask = json!({ "jsonrpc": "2.0", "id": 1, "method": method, "params": params });
         let request = self.http.post(&self.url).header("content-type", "application/json");
-        let sent = request.body(ask.to_string()).send().await;
-        let answer = sent.map_err(|cause| self.lacks(method, innermost(&cause)))?;
+        let answer = send(request.body(ask.to_string())).await;
+        let answer = answer.map_err(|cause| self.lacks(method, cause))?;
         let bytes = body(answer, ANSWER_BYTES_MAX).await;
         let bytes = bytes.map_err(|cause| self.lacks(method, cause))?;
         let mut answer: Value =
@@ -283,6 +291,15 @@ mod tests {
     use super::*;
 
     #[test]
+    fn a_genesis_file_in_pieces_without_an_end_is_not_collected_for_ever() {
+        let url = crate::testing::rpc(|_, params| {
+            let data = if params["chunk"] == "0" { "e30=" } else { "" };
+            json!({ "total": u64::MAX.to_string(), "data": data })
+        });
+        assert_eq!(Rpc::new(&url).unwrap().genesis().unwrap(), b"{}");
+    }
+
+    #[test]
     fn the_lowest_height_is_read_from_what_cometbft_says() {
         let said = "\"Internal error\" \"height 1 is not available, lowest height is 42\"";
         assert_eq!(lowest(said), Some(42));
@@ -301,7 +318,7 @@ mod tests {
     fn a_node_that_is_not_there_makes_the_audit_incomplete() {
         // Port 9 of loopback: nobody serves `discard`.
         let stop = Rpc::new("http://127.0.0.1:9").unwrap().heights().unwrap_err();
-        assert!(matches!(&stop, Stop::Incomplete { what, .. } if what.contains(":9")), "{stop}");
+        assert!(matches!(&stop, Stop::Incomplete { hint, .. } if hint.contains(":9")), "{stop}");
         assert_eq!(Rpc::new("ftp://x").unwrap_err().exit_code(), 1);
     }
 }
