@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::io::Cursor;
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use lockstep_chain::error::Fault;
 use lockstep_chain::state::MemoryState;
@@ -174,21 +175,32 @@ pub fn job(holdings: &mut Holdings, version: &Version, job: &Job) -> Result<()> 
     Err(difference.note("recomputed, and as the chain has it").into())
 }
 
-/// Runs so many percent of the jobs that were paid for an answer, and compares their results.
-/// Everybody picks the same ones. `progress` hears the number of each job that was run, and of the
-/// last.
+/// Which jobs are run again.
+#[derive(Debug, Clone, Copy)]
+pub struct Pick<'a> {
+    /// So many of 100.
+    pub percent: u8,
+    /// The hash of the last block: until it is there, nobody knows which.
+    pub last_block: &'a [u8],
+    /// Set by a signal: ends after the job at hand.
+    pub stop: &'a AtomicBool,
+}
+
+/// Runs a part of the jobs that were paid for an answer, and compares their results. Everybody who
+/// replayed to the same block picks the same ones. `progress` hears the number of each job that was
+/// run, and of the last.
 ///
 /// # Errors
 /// The first difference, or what is missing.
 pub fn jobs(
     report: &mut Report,
     state: &MemoryState,
-    percent: u8,
+    pick: Pick<'_>,
     holdings: &mut Holdings,
     progress: &mut dyn FnMut(u64, u64),
 ) -> Result<()> {
-    let sample =
-        Sample::new(hash("lockstep/audit-pick/v1", &[report.chain_id.as_bytes()]), percent);
+    let secret = hash("lockstep/audit-pick/v2", &[report.chain_id.as_bytes(), pick.last_block]);
+    let sample = Sample::new(secret, pick.percent);
     let last = TOTALS.must(state, &()).map_err(fault)?.jobs;
     let (mut done, mut final_jobs) = (0_u64, 0_u64);
     let mut each = |it: &Job| -> Result<()> {
@@ -199,19 +211,24 @@ pub fn jobs(
         if !sample.takes(it.id) {
             return Ok(());
         }
+        if pick.stop.load(Ordering::Relaxed) {
+            return Err(Stop::incomplete("interrupted", "run it again"));
+        }
         let version = VERSIONS.must(state, &it.version).map_err(fault)?;
-        let compared = job(holdings, &version, it);
-        done += 1;
-        progress(it.id, last);
-        compared.map_err(|stop| match stop {
+        let compared = job(holdings, &version, it).map_err(|stop| match stop {
             Stop::Difference(difference) => difference.at(it.ended_height).into(),
             other => other,
-        })
+        });
+        if !matches!(compared, Err(Stop::Incomplete { .. } | Stop::Usage { .. })) {
+            done += 1;
+            progress(it.id, last);
+        }
+        compared
     };
     let ended = every(state, &mut each);
     report.fact("jobs_final", final_jobs);
     report.fact("jobs_recomputed", done);
-    report.fact("jobs_percent", percent);
+    report.fact("jobs_percent", pick.percent);
     ended
 }
 
@@ -222,4 +239,37 @@ fn every(state: &MemoryState, each: &mut dyn FnMut(&Job) -> Result<()>) -> Resul
         each(&job.map_err(|_| fault(Fault::Corrupt(JOBS.name)))?)?;
     }
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use lockstep_chain::state::MemoryState;
+    use lockstep_proto::lockstep::chain::v1::Totals;
+
+    use super::*;
+
+    #[test]
+    fn a_job_that_could_not_be_run_is_not_counted_and_a_signal_ends_it() {
+        let mut state = MemoryState::default();
+        let totals = Totals { jobs: 3, ..Totals::default() };
+        state.0.insert(TOTALS.key(&()), totals.encode_to_vec());
+        state.0.insert(VERSIONS.key(&1), Version { id: 1, ..Version::default() }.encode_to_vec());
+        for id in 1..=3 {
+            let mut job = Job { id, version: 1, input: vec![1; 4], ..Job::default() };
+            (job.input_root, job.result_root) = (input_root(&job.input).to_vec(), vec![7; 32]);
+            job.set_state(JobState::Final);
+            state.0.insert(JOBS.key(&id), job.encode_to_vec());
+        }
+        for (stopped, why) in [(false, "blobs"), (true, "interrupted")] {
+            let stop = AtomicBool::new(stopped);
+            let mut report = Report::new("replay", "net");
+            // Port 9 of loopback: nobody has the artefact.
+            let mut holdings = Holdings::new("http://127.0.0.1:9", Some(1)).unwrap();
+            let pick = Pick { percent: 100, last_block: &[1; 32], stop: &stop };
+            let ended = jobs(&mut report, &state, pick, &mut holdings, &mut |_, _| {});
+            let Err(Stop::Incomplete { what, .. }) = ended else { panic!("{ended:?}") };
+            assert!(what.contains(why), "{what}");
+            assert_eq!(report.facts["jobs_recomputed"], 0);
+        }
+    }
 }

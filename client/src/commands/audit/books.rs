@@ -6,8 +6,8 @@ use clap::Args;
 use lockstep_audit::books::Books as Kept;
 use lockstep_audit::books::statement::{Kind, Statement};
 use lockstep_audit::comet::GenesisFile;
-use lockstep_audit::replay::{self, Options};
-use lockstep_audit::report::{Report, Verdict};
+use lockstep_audit::replay::{self, Ended, Options};
+use lockstep_audit::report::Verdict;
 use lockstep_audit::{Stop, source};
 use lockstep_client::Result;
 
@@ -36,8 +36,11 @@ pub(super) async fn run(globals: &Globals, kind: Kind, arguments: Books) -> Resu
     let done = apart(move || statement(kind, &genesis, &blocks, to)).await?;
     let name = kind.name();
     match done {
-        Ok((mut report, statement)) => {
+        Ok((Ended { mut report, hint, .. }, statement)) => {
             report.audit = name;
+            if let Some(hint) = hint {
+                note(&format!("hint: {hint}"));
+            }
             if report.verdict != Verdict::Difference
                 && let Some(difference) = statement.difference()
             {
@@ -58,7 +61,7 @@ fn statement(
     genesis: &std::path::Path,
     blocks: &str,
     to: Option<u64>,
-) -> lockstep_audit::Result<(Report, Statement)> {
+) -> lockstep_audit::Result<(Ended, Statement)> {
     let bytes = std::fs::read(genesis).map_err(|cause| {
         Stop::usage(format!("cannot read {}: {cause}", genesis.display()), "check the path")
     })?;
@@ -74,5 +77,5 @@ fn statement(
     let ended = replay::run(&genesis, source.as_mut(), &options, &mut [&mut books], &mut show)?;
     bar.finish_and_clear();
     let statement = ended.ledger.with_state(|state| books.statement(kind, state))?;
-    Ok((ended.report, statement))
+    Ok((ended, statement))
 }

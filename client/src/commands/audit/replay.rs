@@ -1,13 +1,13 @@
 //! `lockstep audit replay`.
 
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Instant;
 
 use clap::Args;
 use lockstep_audit::comet::GenesisFile;
-use lockstep_audit::recompute::{self, Holdings};
+use lockstep_audit::recompute::{self, Holdings, Pick};
 use lockstep_audit::replay::{self, Ended, Options, Progress};
 use lockstep_audit::report::Verdict;
 use lockstep_audit::{Stop, source};
@@ -58,17 +58,29 @@ pub(super) async fn run(globals: &Globals, arguments: Replay) -> Result<u8> {
     let stop = Arc::clone(&options);
     tokio::spawn(async move {
         if tokio::signal::ctrl_c().await.is_ok() {
+            note("ends after what it is at; ctrl-c again ends it at once");
             stop.stop.store(true, Ordering::Relaxed);
+        }
+        // Whoever is waited for may never answer. What is saved is written under another name first.
+        if tokio::signal::ctrl_c().await.is_ok() {
+            std::process::exit(Verdict::Incomplete.exit_code().into());
         }
     });
     let start = Instant::now();
     let Replay { genesis, blocks, recompute, artefacts, output, .. } = arguments;
     let blobs = globals.blobs.clone();
-    let done = apart(move || {
+    let done = apart(move || -> lockstep_audit::Result<_> {
         let bytes = std::fs::read(&genesis).map_err(|cause| {
             Stop::usage(format!("cannot read {}: {cause}", genesis.display()), "check the path")
         })?;
         let genesis = GenesisFile::parse(&bytes)?;
+        // Before the hours of a replay: a folder that is not there.
+        let holdings = recompute.map(|percent| -> lockstep_audit::Result<_> {
+            let mut holdings = Holdings::new(&blobs, None)?;
+            artefacts.map_or(Ok(()), |folder| holdings.add_folder(&folder))?;
+            Ok((percent, holdings))
+        });
+        let holdings = holdings.transpose()?;
         let mut source = source::open(&blocks)?;
         let bar = bar("replay");
         let mut show = |progress: Progress| {
@@ -78,8 +90,10 @@ pub(super) async fn run(globals: &Globals, arguments: Replay) -> Result<u8> {
         let mut ended = replay::run(&genesis, source.as_mut(), &options, &mut [], &mut show)?;
         bar.finish_and_clear();
         let seconds = start.elapsed().as_secs_f64();
-        if let Some(percent) = recompute.filter(|_| ended.report.verdict == Verdict::Pass) {
-            run_jobs(&mut ended, percent, artefacts.as_deref(), &blobs)?;
+        if let Some((percent, mut holdings)) = holdings
+            && ended.report.verdict == Verdict::Pass
+        {
+            run_jobs(&mut ended, percent, &mut holdings, &options.stop)?;
         }
         Ok((ended, seconds))
     })
@@ -98,17 +112,15 @@ pub(super) async fn run(globals: &Globals, arguments: Replay) -> Result<u8> {
 fn run_jobs(
     ended: &mut Ended,
     percent: u8,
-    artefacts: Option<&Path>,
-    blobs: &str,
+    holdings: &mut Holdings,
+    stop: &AtomicBool,
 ) -> lockstep_audit::Result<()> {
-    let mut holdings = Holdings::new(blobs, None)?;
-    if let Some(folder) = artefacts {
-        holdings.add_folder(folder)?;
-    }
     let bar = console::bar("recompute", false);
     let Ended { report, ledger, .. } = &mut *ended;
+    let last_block = ledger.position().block_id.as_ref().map_or(&[][..], |id| &id.hash);
+    let pick = Pick { percent, last_block, stop };
     let done = ledger.with_state(|state| {
-        recompute::jobs(report, state, percent, &mut holdings, &mut |job, last| {
+        recompute::jobs(report, state, pick, holdings, &mut |job, last| {
             bar.set_length(last);
             bar.set_position(job);
         })

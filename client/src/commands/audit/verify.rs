@@ -44,8 +44,17 @@ pub(super) async fn run(globals: &Globals, arguments: Verify) -> Result<u8> {
         Ok(checked) => {
             facts(&mut report, &checked);
             let (blobs, asked) = (globals.blobs.clone(), Arc::clone(&arguments));
-            let rest = apart(move || beyond(&blobs, &asked, &anchor, &checked)).await?;
-            if let Err(stop) = rest {
+            let again = apart(move || {
+                let run = asked.recompute.then(|| again(&blobs, &asked, &checked));
+                (run.transpose(), trusted(&anchor, &checked))
+            });
+            let (again, trusted) = again.await?;
+            let ran = match &again {
+                Ok(ran) => ran.is_some(),
+                Err(stop) => matches!(stop, Stop::Difference(_)),
+            };
+            report.fact("recomputed", ran);
+            if let Err(stop) = again.and(trusted) {
                 stopped(&mut report, stop)?;
             }
         }
@@ -71,16 +80,8 @@ fn facts(report: &mut Report, checked: &Checked) {
     report.fact("payouts", amounts::payouts(&job.payouts));
 }
 
-/// What does not follow from the receipt alone.
-fn beyond(
-    blobs: &str,
-    arguments: &Verify,
-    anchor: &Anchor,
-    checked: &Checked,
-) -> lockstep_audit::Result<()> {
-    if arguments.recompute {
-        again(blobs, arguments, checked)?;
-    }
+/// What does not follow from the receipt alone: whether its validators are the network's.
+fn trusted(anchor: &Anchor, checked: &Checked) -> lockstep_audit::Result<()> {
     if checked.anchored {
         return Ok(());
     }
@@ -90,8 +91,8 @@ fn beyond(
     } else {
         format!("everything is right, but the validators {named} are not those that you trust")
     };
-    let hint = "give --genesis, or the hash of the set by --validators-hash: an audit's report and \
-                validators whom you trust say it";
+    let hint = "give --genesis, or the hash of the set by --validators-hash with --chain-id: an \
+                audit's report and validators whom you trust say it";
     Err(Stop::incomplete(what, hint))
 }
 
