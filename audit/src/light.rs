@@ -2,7 +2,7 @@
 
 use lockstep_chain::block::ValidatorUpdate;
 use serde::{Deserialize, Serialize};
-use tendermint_proto::v0_38::types::{BlockIdFlag, Commit, Header, SignedHeader};
+use tendermint_proto::v0_38::types::{Header, SignedHeader};
 
 use crate::comet::{self, GenesisFile, Hash, ValidatorSet, Zip215};
 use crate::report::Difference;
@@ -67,6 +67,10 @@ impl LightBlock {
         let header = self.signed_header.header.as_ref().ok_or_else(|| missing("the header"))?;
         let commit = self.signed_header.commit.as_ref().ok_or_else(|| missing("the commit"))?;
         let height = u64::try_from(header.height).unwrap_or(0);
+        if height == 0 {
+            let found = Difference::new("the header's height", "1 or more", header.height);
+            return Err(found.into());
+        }
         let set = self.set().ok_or_else(|| {
             Difference::new("the validators", "each once, in order of power", "others").at(height)
         })?;
@@ -85,21 +89,14 @@ impl LightBlock {
             let (must, is) = (hex::encode(hash), hex::encode(voted));
             return Err(Difference::new(what, must, is).at(height).into());
         }
-        comet::verify_commit("commit", &header.chain_id, commit, &set, &Zip215)
+        let power = comet::verify_commit("commit", &header.chain_id, commit, &set, &Zip215)
             .map_err(|found| Box::new(found.at(height)))?;
         let app_hash = header.app_hash.as_slice().try_into().map_err(|_| {
             Difference::new("the app hash", "32 bytes", header.app_hash.len()).at(height)
         })?;
-        let (power, total) = (power(commit, &set), set.total());
+        let total = set.total();
         Ok(Signed { header: header.clone(), height, hash, app_hash, power, total })
     }
-}
-
-/// The power of those who voted for the block.
-fn power(commit: &Commit, set: &ValidatorSet) -> u64 {
-    let votes = commit.signatures.iter().zip(set.signers());
-    let for_block = votes.filter(|(it, _)| it.block_id_flag == i32::from(BlockIdFlag::Commit));
-    for_block.fold(0, |sum, (_, signer)| sum.saturating_add(signer.power))
 }
 
 /// What makes the validators of a header those of the network. Signatures alone do not: anyone can
@@ -109,7 +106,7 @@ pub struct Anchor {
     /// The network, where it is known.
     pub chain_id: Option<String>,
     /// Hashes of validator sets that are trusted: that of the genesis file, or one that an audit or
-    /// a validator told.
+    /// a validator told. They count where the network is known: one set may sign several.
     pub validators: Vec<Hash>,
     /// Hashes of headers that are trusted.
     pub headers: Vec<Hash>,
@@ -135,8 +132,8 @@ impl Anchor {
     /// Whether it reaches this header.
     #[must_use]
     pub fn holds(&self, signed: &Signed) -> bool {
-        self.validators.iter().any(|hash| signed.header.validators_hash == hash)
-            || self.headers.contains(&signed.hash)
+        let named = self.validators.iter().any(|hash| signed.header.validators_hash == hash);
+        (named && self.chain_id.is_some()) || self.headers.contains(&signed.hash)
     }
 
     /// Refuses a header of another network.

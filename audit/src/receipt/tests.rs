@@ -199,7 +199,11 @@ fn receipt_of(job: &Job, version: &Version) -> Receipt {
 }
 
 fn anchor() -> Anchor {
-    Anchor { validators: vec![hash_of(&set(&keys_of(&[40, 30, 20, 10])))], ..Anchor::default() }
+    Anchor {
+        chain_id: Some("lockstep-devnet".into()),
+        validators: vec![hash_of(&set(&keys_of(&[40, 30, 20, 10])))],
+        ..Anchor::default()
+    }
 }
 
 fn refused(receipt: &Receipt) -> String {
@@ -245,7 +249,10 @@ fn every_byte_of_a_receipt_counts() {
 fn signatures_of_strangers_are_right_and_not_those_of_the_network() {
     let bytes = receipt_of(&job(), &version()).encode();
     assert!(!check(bytes.as_bytes(), &Anchor::default()).unwrap().anchored);
-    let other = Anchor { validators: vec![[1; 32]], ..Anchor::default() };
+    // The set of the network, but of which one?
+    let nowhere = Anchor { chain_id: None, ..anchor() };
+    assert!(!check(bytes.as_bytes(), &nowhere).unwrap().anchored);
+    let other = Anchor { validators: vec![[1; 32]], ..anchor() };
     assert!(!check(bytes.as_bytes(), &other).unwrap().anchored);
     let header = receipt_of(&job(), &version()).block.verify().unwrap().hash;
     let by_header = Anchor { headers: vec![header], ..Anchor::default() };
@@ -299,6 +306,9 @@ fn a_commit_is_for_its_header_by_its_validators_at_their_places() {
         commit.signatures.pop();
     });
     assert_eq!(short, "commit.signatures");
+    let genesis = Header { height: 0, ..header(&[1; 32], &set(&keys)) };
+    let none = sign(genesis, &keys, &[Some(true); 4]).verify().unwrap_err();
+    assert_eq!(none.what, "the header's height", "of no block");
     let mut nothing = right.clone();
     nothing.signed_header = SignedHeader::default();
     assert_eq!(nothing.verify().unwrap_err().what, "the header");

@@ -140,8 +140,8 @@ pub(super) async fn run(globals: &Globals, command: &Query) -> Result<()> {
                     if by["anchored"] == true {
                         "they are the validators that you trust"
                     } else {
-                        "whether they are the network's validators is not known: give --genesis or \
-                         --validators-hash"
+                        "whether they are the network's validators is not known: give --genesis, or \
+                         --validators-hash and --chain-id"
                     }
                 ),
             };
