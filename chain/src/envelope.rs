@@ -127,6 +127,12 @@ impl Envelope {
         Ok(envelope)
     }
 
+    /// As it came: r ‖ s, if it is one.
+    #[must_use]
+    pub fn signature(&self) -> &[u8] {
+        &self.signature
+    }
+
     /// What was signed: SHA-256 of the sign document.
     #[must_use]
     pub fn digest(&self, chain_id: &str, account_number: u64) -> [u8; 32] {

@@ -11,6 +11,7 @@ use tendermint_proto::v0_38::types::{
 };
 
 use super::set::{Signer, ValidatorSet};
+use crate::Compared;
 use crate::report::Difference;
 
 /// Checks the signature of a vote: the signer, the message, the signature. May remember verdicts.
@@ -55,14 +56,15 @@ pub fn vote_sign_bytes(chain_id: &str, vote: &Vote) -> Vec<u8> {
     let id = super::block_id(vote.block_id.as_ref());
     let parts = id.part_set_header.unwrap_or_default();
     let for_block = !id.hash.is_empty() || parts != PartSetHeader::default();
+    let block_id = CanonicalBlockId {
+        hash: id.hash,
+        part_set_header: Some(CanonicalPartSetHeader { total: parts.total, hash: parts.hash }),
+    };
     CanonicalVote {
         r#type: vote.r#type,
         height: vote.height,
         round: vote.round.into(),
-        block_id: for_block.then(|| CanonicalBlockId {
-            hash: id.hash,
-            part_set_header: Some(CanonicalPartSetHeader { total: parts.total, hash: parts.hash }),
-        }),
+        block_id: Some(block_id).filter(|_| for_block),
         timestamp: Some(vote.timestamp.unwrap_or_default()),
         chain_id: chain_id.to_owned(),
     }
@@ -70,7 +72,7 @@ pub fn vote_sign_bytes(chain_id: &str, vote: &Vote) -> Vec<u8> {
 }
 
 /// Every vote that is there must be right, and more than two thirds of the power must be for the
-/// block. `name` is what to call the commit.
+/// block; returns that power. `name` is what to call the commit.
 ///
 /// # Errors
 /// The first thing that is wrong.
@@ -80,7 +82,7 @@ pub fn verify_commit(
     commit: &Commit,
     set: &ValidatorSet,
     signatures: &dyn Signatures,
-) -> Result<(), Box<Difference>> {
+) -> Compared<u64> {
     let wrong = |field: &str, expected: serde_json::Value, found: serde_json::Value| {
         Err(Box::new(Difference::new(format!("{name}.{field}"), expected, found)))
     };
@@ -105,7 +107,7 @@ pub fn verify_commit(
     if !lockstep_chain::staking::power::exceeds(power, total, 2, 3) {
         return wrong("power", format!("more than 2/3 of {total}").into(), power.into());
     }
-    Ok(())
+    Ok(power)
 }
 
 enum Cast {

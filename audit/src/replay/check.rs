@@ -6,6 +6,7 @@ use tendermint_proto::v0_38::types::{Block, BlockId, Commit, Header};
 
 use super::position::Position;
 use super::prepare::Prepared;
+use crate::Compared;
 use crate::abci::{APP_VERSION, unsigned};
 use crate::comet::{
     BLOCK_PROTOCOL, Signatures, block_id, commit_hash, earlier, median_time, merkle_root, sha256,
@@ -13,15 +14,13 @@ use crate::comet::{
 };
 use crate::report::Difference;
 
-type Checked = Result<(), Box<Difference>>;
-
 /// Checks a block that follows `position`. The header comes first, field by field, since every
 /// field but three follows from the block before; then what the header binds; then the votes.
 pub(super) fn block(
     position: &Position,
     prepared: &Prepared,
     signatures: &dyn Signatures,
-) -> Checked {
+) -> Compared {
     let block = &prepared.entry.block;
     let Some(header) = &block.header else { return wrong("header", "a header", Value::Null) };
     foretold(position, header)?;
@@ -29,23 +28,23 @@ pub(super) fn block(
     bound(position, prepared, header, block)?;
     id(prepared, header)?;
     let commit = &prepared.entry.commit;
-    verify_commit("commit", &position.chain_id, commit, &position.signing, signatures)
+    verify_commit("commit", &position.chain_id, commit, &position.signing, signatures).map(drop)
 }
 
-fn wrong(what: &str, expected: impl Into<Value>, found: impl Into<Value>) -> Checked {
+fn wrong(what: &str, expected: impl Into<Value>, found: impl Into<Value>) -> Compared {
     Err(Box::new(Difference::new(what, expected, found)))
 }
 
-fn same<T: PartialEq + Into<Value>>(what: &str, expected: T, found: T) -> Checked {
+fn same<T: PartialEq + Into<Value>>(what: &str, expected: T, found: T) -> Compared {
     if expected == found { Ok(()) } else { wrong(what, expected, found) }
 }
 
-fn same_bytes(what: &str, expected: &[u8], found: &[u8]) -> Checked {
+fn same_bytes(what: &str, expected: &[u8], found: &[u8]) -> Compared {
     same(what, hex::encode(expected), hex::encode(found))
 }
 
 /// The fields of a header that follow from the blocks before.
-fn foretold(position: &Position, header: &Header) -> Checked {
+fn foretold(position: &Position, header: &Header) -> Compared {
     let height = position.height + 1;
     same("header.height", height, unsigned(header.height))?;
     same("header.chain_id", position.chain_id.as_str(), header.chain_id.as_str())?;
@@ -76,7 +75,7 @@ fn foretold(position: &Position, header: &Header) -> Checked {
     Ok(())
 }
 
-fn same_id(what: &str, expected: &BlockId, found: &BlockId) -> Checked {
+fn same_id(what: &str, expected: &BlockId, found: &BlockId) -> Compared {
     same_bytes(&format!("{what}.hash"), &expected.hash, &found.hash)?;
     let (expected, found) = (&expected.part_set_header, &found.part_set_header);
     let (expected, found) =
@@ -87,7 +86,7 @@ fn same_id(what: &str, expected: &BlockId, found: &BlockId) -> Checked {
 
 /// What a header binds, and its time. Where the votes are for this very header, it is what it was,
 /// and the content is not.
-fn bound(position: &Position, prepared: &Prepared, header: &Header, block: &Block) -> Checked {
+fn bound(position: &Position, prepared: &Prepared, header: &Header, block: &Block) -> Compared {
     let voted = prepared.entry.commit.block_id.as_ref().map(|id| id.hash.as_slice());
     let header_stands = voted == Some(prepared.hash.as_slice());
     let pairs = [
@@ -139,7 +138,7 @@ fn words(time: Option<Timestamp>) -> String {
 }
 
 /// The first block has the genesis' time, every other one the median of the last votes' times.
-fn time(position: &Position, header: &Header, block: &Block) -> Checked {
+fn time(position: &Position, header: &Header, block: &Block) -> Compared {
     let found = header.time.unwrap_or_default();
     let Some(before) = position.time else {
         return same("header.time", words(Some(position.genesis_time)), words(Some(found)));
@@ -154,7 +153,7 @@ fn time(position: &Position, header: &Header, block: &Block) -> Checked {
 }
 
 /// The votes must be for exactly this block.
-fn id(prepared: &Prepared, header: &Header) -> Checked {
+fn id(prepared: &Prepared, header: &Header) -> Compared {
     let commit = &prepared.entry.commit;
     same("commit.height", header.height, commit.height)?;
     let voted = block_id(commit.block_id.as_ref());
@@ -178,7 +177,7 @@ fn id(prepared: &Prepared, header: &Header) -> Checked {
 }
 
 /// The votes for the block before, which this one carries.
-fn last_votes(position: &Position, block: &Block, signatures: &dyn Signatures) -> Checked {
+fn last_votes(position: &Position, block: &Block, signatures: &dyn Signatures) -> Compared {
     let empty = Commit::default();
     let last = block.last_commit.as_ref().unwrap_or(&empty);
     let Some(id) = &position.block_id else {
@@ -190,7 +189,8 @@ fn last_votes(position: &Position, block: &Block, signatures: &dyn Signatures) -
     same("block.last_commit.height", position.height, unsigned(last.height))?;
     same_id("block.last_commit.block_id", id, &block_id(last.block_id.as_ref()))?;
     let set = &position.signed;
-    verify_commit("block.last_commit", &position.chain_id, last, set, signatures).map_err(
+    let found = verify_commit("block.last_commit", &position.chain_id, last, set, signatures);
+    found.map(drop).map_err(
         // Other votes than those that came with the block are fine as long as they are right; wrong
         // ones are named by what makes them others.
         |difference| match &position.commit {
@@ -201,7 +201,7 @@ fn last_votes(position: &Position, block: &Block, signatures: &dyn Signatures) -
 }
 
 /// Where a commit is not the one that was checked before.
-fn changed_vote(checked: &Commit, found: &Commit) -> Checked {
+fn changed_vote(checked: &Commit, found: &Commit) -> Compared {
     same("block.last_commit.round", checked.round, found.round)?;
     for (place, (one, other)) in checked.signatures.iter().zip(&found.signatures).enumerate() {
         let name = |field: &str| format!("block.last_commit.signatures[{place}].{field}");

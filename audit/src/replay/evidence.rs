@@ -27,26 +27,26 @@ const SLACK_NANOS: i128 = 1_000_000_000;
 pub struct Times {
     age: EvidenceAge,
     first: u64,
-    times: VecDeque<(i64, i32)>,
+    since: VecDeque<(i64, i32)>,
 }
 
 impl Times {
     /// No block yet; `first` comes next.
     #[must_use]
     pub const fn new(age: EvidenceAge, first: u64) -> Self {
-        Self { age, first, times: VecDeque::new() }
+        Self { age, first, since: VecDeque::new() }
     }
 
     /// Adds the time of the next block, and forgets those that are too old.
     pub fn push(&mut self, time: &Timestamp) {
-        self.times.push_back((time.seconds, time.nanos));
+        self.since.push_back((time.seconds, time.nanos));
         let nanos = |(seconds, nanos)| i128::from(seconds) * 1_000_000_000 + i128::from(nanos);
         let now = nanos((time.seconds, time.nanos));
-        while let Some(oldest) = self.times.front().copied()
-            && self.times.len() as u64 > self.age.blocks.saturating_add(SLACK_BLOCKS + 1)
+        while let Some(oldest) = self.since.front().copied()
+            && self.since.len() as u64 > self.age.blocks.saturating_add(SLACK_BLOCKS + 1)
             && now - nanos(oldest) > i128::from(self.age.nanos) + SLACK_NANOS
         {
-            self.times.pop_front();
+            self.since.pop_front();
             self.first += 1;
         }
     }
@@ -55,7 +55,7 @@ impl Times {
     #[must_use]
     pub fn of(&self, height: u64) -> Option<Timestamp> {
         let place = usize::try_from(height.checked_sub(self.first)?).ok()?;
-        self.times.get(place).map(|(seconds, nanos)| Timestamp { seconds: *seconds, nanos: *nanos })
+        self.since.get(place).map(|(seconds, nanos)| Timestamp { seconds: *seconds, nanos: *nanos })
     }
 }
 

@@ -22,6 +22,9 @@ use crate::comet::{GenesisFile, Hash, results_hash, sha256};
 use crate::report::Difference;
 use crate::{Result, Stop};
 
+/// What a difference names where the source's root is another.
+pub(super) const ROOT: &str = "the root of the state after this block";
+
 /// Runs the shards of the tree on rayon's threads.
 #[derive(Debug, Clone, Copy)]
 pub struct Rayon;
@@ -208,8 +211,9 @@ impl Ledger {
         let txs = results.get(1..).unwrap_or_default();
         counts.txs += txs.len() as u64;
         counts.txs_failed += txs.iter().filter(|result| result.code != 0).count() as u64;
-        let votes = &prepared.entry.commit.signatures;
-        counts.votes += votes.iter().filter(|vote| !vote.signature.is_empty()).count() as u64;
+        // Those that the block carries, which the chain binds: sources differ in those for it.
+        let votes = prepared.entry.block.last_commit.iter().flat_map(|last| &last.signatures);
+        counts.votes += votes.filter(|vote| !vote.signature.is_empty()).count() as u64;
         let values = writes.values().flatten();
         counts.bytes_written += values.map(|value| value.len() as u64).sum::<u64>();
     }
@@ -290,7 +294,11 @@ fn differing(height: u64, prepared: &Prepared, own: &[ExecTxResult]) -> Option<D
     }
     let pairs = recorded.iter().zip(own).zip(txs).enumerate();
     pairs.into_iter().find_map(|(index, ((recorded, own), tx))| {
-        let found = if recorded.code != own.code {
+        let hash = sha256(tx);
+        let found = if recorded.tx_hash != hash {
+            let recorded = hex::encode(&recorded.tx_hash);
+            Difference::new("the transaction that the result is of", hex::encode(hash), recorded)
+        } else if recorded.code != own.code {
             let of = |code: u32, log: &str| match (code, log) {
                 (0, _) => "0".to_owned(),
                 (code, "") => code.to_string(),
@@ -307,12 +315,11 @@ fn differing(height: u64, prepared: &Prepared, own: &[ExecTxResult]) -> Option<D
         } else {
             return None;
         };
-        Some(found.at(height).of_tx(index, sha256(tx)))
+        Some(found.at(height).of_tx(index, hash))
     })
 }
 
 fn differing_root(height: u64, own: &Hash, recorded: &[u8]) -> Option<Difference> {
-    let what = "the root of the state after this block";
     (recorded != own)
-        .then(|| Difference::new(what, hex::encode(own), hex::encode(recorded)).at(height))
+        .then(|| Difference::new(ROOT, hex::encode(own), hex::encode(recorded)).at(height))
 }

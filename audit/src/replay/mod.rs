@@ -124,7 +124,8 @@ pub fn run(
     match ended.and(kept) {
         Ok(()) => {}
         Err(Stop::Difference(mut difference)) => {
-            if let Some(url) = source.node().filter(|_| difference.what == "header.app_hash") {
+            let of_root = ["header.app_hash", ledger::ROOT].contains(&difference.what.as_str());
+            if let Some(url) = source.node().filter(|_| of_root) {
                 explain::root(&mut difference, &url, &ledger);
             }
             report.differs(*difference);

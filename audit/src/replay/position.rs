@@ -55,7 +55,7 @@ pub struct Counts {
     pub txs: u64,
     /// Those of them with another code than 0.
     pub txs_failed: u64,
-    /// Votes for blocks.
+    /// Votes that blocks carry, each for the block before.
     pub votes: u64,
     /// Bytes of state that the blocks wrote.
     pub bytes_written: u64,

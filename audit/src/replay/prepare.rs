@@ -95,24 +95,14 @@ fn right_txs(known: &Known, entries: &[Entry]) -> RightTxs {
             let state = read(&known.state);
             ACCOUNTS.get(&*state, &envelope.signer).ok()??.number
         };
-        let digest = envelope.digest(&known.chain_id, number);
-        let asked = Asked::default();
-        let _ = envelope.verify(&digest, &asked);
-        let one = asked.0.into_inner().ok()??;
+        let one = TxSignature {
+            key: envelope.public_key,
+            digest: envelope.digest(&known.chain_id, number),
+            signature: envelope.signature().try_into().ok()?,
+        };
         Libsecp256k1.verify(&one.key, &one.digest, &one.signature).then_some(one)
     });
     right.collect::<Vec<_>>().into_iter().collect()
-}
-
-/// Hears what a verifier is asked.
-#[derive(Debug, Default)]
-struct Asked(std::sync::Mutex<Option<TxSignature>>);
-
-impl lockstep_chain::envelope::Verifier for Asked {
-    fn verify(&self, key: &[u8; 33], digest: &[u8; 32], signature: &[u8; 64]) -> bool {
-        let one = TxSignature { key: *key, digest: *digest, signature: *signature };
-        self.0.lock().is_ok_and(|mut asked| asked.replace(one).is_none())
-    }
 }
 
 fn right_votes(known: &Known, entries: &[Entry]) -> RightVotes {

@@ -1,19 +1,30 @@
 //! A saved state, from which a replay goes on.
 //!
-//! One file: a line of JSON (the position), then each key and value after its length in four bytes,
+//! One file: a line of JSON (version and position), then each key and value after its length in four bytes,
 //! little endian, then BLAKE3 of all before it.
 
+use std::borrow::Cow;
 use std::fs::File;
 use std::io::{BufReader, BufWriter, Read, Write};
 use std::path::Path;
 
 use lockstep_chain::state::MemoryState;
+use serde::{Deserialize, Serialize};
 
 use super::{Ledger, Position};
+use crate::abci::APP_VERSION;
 use crate::comet::GenesisFile;
 use crate::{Result, Stop};
 
 const NAME: &str = "replay.state";
+
+/// The first line.
+#[derive(Serialize, Deserialize)]
+struct Saved<'a> {
+    /// Other rules give other states.
+    app_version: u64,
+    position: Cow<'a, Position>,
+}
 
 /// The saved ledger, if there is one.
 ///
@@ -28,8 +39,9 @@ pub(super) fn load(folder: &Path, genesis: &GenesisFile) -> Result<Option<Ledger
     };
     let read = read(file).map_err(|cause| Stop::file("read", &path, cause))?;
     let Some((state, position)) = read else {
-        let what = format!("{} is damaged", path.display());
-        return Err(Stop::incomplete(what, "remove it, and begin anew"));
+        let what = format!("{NAME} is damaged, or of another version of the rules");
+        let hint = format!("remove it, and begin anew ({})", path.display());
+        return Err(Stop::incomplete(what, hint));
     };
     if position.genesis != genesis.id {
         let what = format!("{} belongs to another genesis file", path.display());
@@ -52,14 +64,17 @@ fn parse(bytes: &[u8]) -> Option<(MemoryState, Position)> {
     let end = body.iter().position(|byte| *byte == b'\n')?;
     let (line, mut rest) = body.split_at_checked(end)?;
     rest = rest.get(1..)?;
-    let position = serde_json::from_slice(line).ok()?;
+    let saved: Saved<'_> = serde_json::from_slice(line).ok()?;
+    if saved.app_version != APP_VERSION {
+        return None;
+    }
     let mut state = MemoryState::default();
     while !rest.is_empty() {
         let key = take(&mut rest)?;
         let value = take(&mut rest)?;
         state.0.insert(key.to_vec(), value.to_vec());
     }
-    Some((state, position))
+    Some((state, saved.position.into_owned()))
 }
 
 fn take<'a>(rest: &mut &'a [u8]) -> Option<&'a [u8]> {
@@ -82,7 +97,8 @@ pub(super) fn save(folder: &Path, ledger: &Ledger) -> Result<()> {
             out: BufWriter::new(File::create(&temporary)?),
             hasher: blake3::Hasher::new(),
         };
-        serde_json::to_writer(&mut out, ledger.position())?;
+        let saved = Saved { app_version: APP_VERSION, position: Cow::Borrowed(ledger.position()) };
+        serde_json::to_writer(&mut out, &saved)?;
         out.write_all(b"\n")?;
         ledger.with_state(|state| {
             state.0.iter().try_for_each(|(key, value)| {

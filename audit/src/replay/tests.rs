@@ -2,8 +2,14 @@
 
 use std::sync::atomic::AtomicBool;
 
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+use lockstep_chain::state::tables::ACCOUNTS;
+use lockstep_proto::lockstep::audit::v1::QueryChangesResponse;
+use lockstep_proto::lockstep::member::v1::Account;
 use proptest::prelude::*;
 use prost::Message as _;
+use serde_json::json;
 use tendermint_proto::google::protobuf::Timestamp;
 use tendermint_proto::v0_38::types::evidence::Sum;
 use tendermint_proto::v0_38::types::{
@@ -12,9 +18,11 @@ use tendermint_proto::v0_38::types::{
 };
 
 use super::*;
+use crate::abci::APP_VERSION;
 use crate::comet;
 use crate::report::{Difference, Verdict};
 use crate::sample::{Blocks, Sample};
+use crate::source::Heights;
 
 fn chain() -> Sample {
     let mut chain = Sample::new(4, 8).unwrap();
@@ -43,7 +51,7 @@ fn a_chain_that_follows_the_rules_passes() {
     assert_eq!(ended.report.verdict, Verdict::Pass);
     assert_eq!(ended.report.facts["txs"], 15);
     assert_eq!(ended.report.facts["txs_failed"], 0);
-    assert_eq!(ended.report.facts["votes"], 24);
+    assert_eq!(ended.report.facts["votes"], 20);
     let root = hex::encode(&chain.entries.last().unwrap().app_hash);
     assert_eq!(ended.report.facts["app_hash"], root);
 }
@@ -160,6 +168,8 @@ fn two_thirds_of_the_power_must_have_voted() {
     // Three of four are enough for this block; the next one's header carries the whole commit.
     let ended = replay(&chain, entries, &Options::default());
     assert_eq!(ended.report.difference, None);
+    let whole = replay(&chain, chain.entries.clone(), &Options::default());
+    assert_eq!(ended.report.to_json(), whole.report.to_json(), "whatever votes a source has");
     let entries = changed(&chain, |entry| {
         entry.commit.signatures[0] = absent.clone();
         entry.commit.signatures[1] = absent.clone();
@@ -195,6 +205,8 @@ fn a_result_that_was_recorded_otherwise_is_named_with_who_is_right() {
     assert!(found.note.contains("the source's record of the result is wrong"), "{}", found.note);
     let found = difference(&chain, changed(&chain, |entry| entry.results[2].code = 7));
     assert_eq!(found.what, "the result's code");
+    let found = difference(&chain, changed(&chain, |entry| entry.results[2].tx_hash[0] ^= 1));
+    assert_eq!(found.what, "the transaction that the result is of");
     let found = difference(&chain, changed(&chain, |entry| entry.app_hash[0] ^= 1));
     assert_eq!(found.what, "the root of the state after this block");
     let mut entries = chain.entries.clone();
@@ -219,6 +231,63 @@ fn a_root_that_validators_signed_and_nobody_can_recompute_is_found() {
     assert!(found.note.contains("after block 0"), "{}", found.note);
 }
 
+/// Blocks of a node that can be asked for its state.
+struct OfNode(Blocks, String);
+
+impl Source for OfNode {
+    fn name(&self) -> String {
+        self.1.clone()
+    }
+    fn node(&self) -> Option<String> {
+        Some(self.1.clone())
+    }
+    fn heights(&mut self) -> Result<Heights> {
+        self.0.heights()
+    }
+    fn entries(&mut self, from: u64, max: usize) -> Result<Vec<Entry>> {
+        self.0.entries(from, max)
+    }
+}
+
+#[test]
+fn the_key_that_makes_a_root_differ_is_named_where_a_node_can_be_asked() {
+    let chain = chain();
+    let key = ACCOUNTS.key(&[7; 20]);
+    let node = crate::testing::rpc(move |_, params| {
+        assert_ne!(params["height"], "0", "that would be the last height");
+        let value = match params["path"].as_str().unwrap().rsplit('/').next().unwrap() {
+            "Changes" => QueryChangesResponse { keys: vec![key.clone()], ..Default::default() }
+                .encode_to_vec(),
+            "Value" if params["data"] == hex::encode(&key) => {
+                Account { balance: 77, ..Account::default() }.encode_to_vec()
+            }
+            _ => Vec::new(),
+        };
+        json!({ "response": { "value": STANDARD.encode(value) } })
+    });
+    let with = |file: &GenesisFile, entries: Vec<Entry>| {
+        let mut source = OfNode(Blocks(entries), node.clone());
+        let ended = run(file, &mut source, &Options::default(), &mut [], &mut |_| {});
+        ended.unwrap().report.difference.unwrap()
+    };
+    // In the node's record of the root, of a block in between and of the last; and in a header.
+    let mut entries = chain.entries.clone();
+    entries[5].app_hash[0] ^= 1;
+    for (height, entries) in [
+        (6, entries),
+        (3, changed(&chain, |entry| entry.app_hash[0] ^= 1)),
+        (2, changed(&chain, |entry| entry.block.header.as_mut().unwrap().app_hash[3] ^= 1)),
+    ] {
+        let found = with(chain.file(), entries);
+        assert_eq!(found.height, Some(height), "{found}");
+        assert!(found.key.is_some(), "{found}");
+        assert!(found.note.contains("the root is"), "{found}");
+    }
+    // Before the first block there is nobody to ask.
+    let found = with(Sample::new(4, 9).unwrap().file(), chain.entries.clone());
+    assert_eq!((found.what.as_str(), found.key), ("header.app_hash", None));
+}
+
 #[test]
 fn a_replay_that_was_interrupted_goes_on_to_the_same_report() {
     let chain = chain();
@@ -240,6 +309,17 @@ fn a_replay_that_was_interrupted_goes_on_to_the_same_report() {
 
     let path = folder.path().join("replay.state");
     let mut bytes = std::fs::read(&path).unwrap();
+    // Right in itself, but of other rules.
+    let (body, _) = bytes.split_last_chunk::<32>().unwrap();
+    let version = format!("\"app_version\":{APP_VERSION}");
+    let at = body.windows(version.len()).position(|part| part == version.as_bytes()).unwrap();
+    let mut other = body.to_vec();
+    other[at + version.len() - 1] ^= 2;
+    other.extend(blake3::hash(&other).as_bytes());
+    std::fs::write(&path, other).unwrap();
+    let source = &mut Blocks(chain.entries.clone());
+    let stop = run(chain.file(), source, &options(None), &mut [], &mut |_| {}).unwrap_err();
+    assert!(stop.to_string().contains("another version"), "{stop}");
     let middle = bytes.len() / 2;
     bytes[middle] ^= 1;
     std::fs::write(&path, bytes).unwrap();
