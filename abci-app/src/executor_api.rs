@@ -13,6 +13,7 @@ use axum::routing::{get, post};
 use lockstep_chain::error::{NO_SUCH_JOB, NO_SUCH_MEMBER, NO_SUCH_MODEL, NO_SUCH_VALIDATOR};
 use lockstep_chain::limits::TX_BYTES_MAX;
 use lockstep_chain::state::tables::VALIDATORS;
+use lockstep_chain::trial::NOT_ON_TRIAL;
 use lockstep_chain::{address, query as chain_query};
 use lockstep_proto::lockstep::block::v1::VoteExtension;
 use prost::Message as _;
@@ -31,8 +32,13 @@ const WAIT_MAX: Duration = Duration::from_secs(10);
 const BODY_BYTES_MAX: usize = TX_BYTES_MAX + (1 << 20);
 
 /// Codes of answers that there is no such object.
-const MISSING: [u32; 4] =
-    [NO_SUCH_MEMBER.code, NO_SUCH_VALIDATOR.code, NO_SUCH_MODEL.code, NO_SUCH_JOB.code];
+const MISSING: [u32; 5] = [
+    NO_SUCH_MEMBER.code,
+    NO_SUCH_VALIDATOR.code,
+    NO_SUCH_MODEL.code,
+    NO_SUCH_JOB.code,
+    NOT_ON_TRIAL.code,
+];
 
 /// What the handlers share.
 #[derive(Debug, Clone)]

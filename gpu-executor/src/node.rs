@@ -263,7 +263,7 @@ impl Node {
     pub async fn trial(&self, job: u64) -> Result<Option<Trial>, NodeError> {
         match self.query("/lockstep.trial.v1.Query/Trial", &QueryTrialRequest { job }).await {
             Ok(trial) => Ok(Some(trial)),
-            Err(NodeError::Refused { .. }) => Ok(None),
+            Err(error) if error.is_not_found() => Ok(None),
             Err(error) => Err(error),
         }
     }
@@ -360,4 +360,25 @@ fn decode<A: Message + Default>(path: &str, bytes: &[u8]) -> Result<A, NodeError
 fn json<A: for<'a> Deserialize<'a>>(path: &str, bytes: &[u8]) -> Result<A, NodeError> {
     serde_json::from_slice(bytes)
         .map_err(|error| NodeError::Malformed { path: path.to_owned(), words: error.to_string() })
+}
+
+#[cfg(test)]
+mod tests {
+    use axum::Router;
+    use axum::http::StatusCode;
+
+    use super::*;
+
+    #[tokio::test]
+    async fn only_a_404_means_that_a_job_is_not_on_trial() {
+        for (status, none) in [(StatusCode::NOT_FOUND, true), (StatusCode::BAD_REQUEST, false)] {
+            let home = tempfile::tempdir().unwrap();
+            let socket = home.path().join("node.sock");
+            let listener = tokio::net::UnixListener::bind(&socket).unwrap();
+            let router = Router::new().fallback(move || async move { status });
+            tokio::spawn(async move { axum::serve(listener, router).await });
+            let trial = Node::new(&socket).unwrap().trial(7).await;
+            assert_eq!(matches!(trial, Ok(None)), none, "{trial:?}");
+        }
+    }
 }

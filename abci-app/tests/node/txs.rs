@@ -147,6 +147,7 @@ fn the_executors_socket_answers_as_documented_and_refuses_in_words() {
     let ask = hex::encode(QueryModelRequest { name: "none".to_owned() }.encode_to_vec());
     let (status, body) = get(&format!("/v1/query?path=/lockstep.model.v1.Query/Model&data={ask}"));
     assert_eq!(status, 404, "{}", String::from_utf8_lossy(&body));
+    assert_eq!(get("/v1/query?path=/lockstep.trial.v1.Query/Trial").0, 404);
     assert_eq!(get("/v1/query?path=/nothing").0, 400);
     let (status, body) = get("/v1/query?path=/lockstep.chain.v1.Query/Totals");
     assert_eq!((status, body.is_empty()), (200, false));
