@@ -6,10 +6,14 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
+use tokio::sync::watch;
 use tokio::task::{JoinError, spawn_blocking};
 
 use crate::backend::{Backend, BackendError, LoadedModel, Outcome};
 use crate::metrics;
+
+/// How long a run that only uses idle time waits for it.
+const IDLE: Duration = Duration::from_secs(5);
 
 /// Why a run gave nothing.
 #[derive(Debug, thiserror::Error)]
@@ -17,6 +21,9 @@ pub enum RunError {
     /// The model was put out of memory, or never loaded.
     #[error("version {0} is not in memory")]
     NotLoaded(u64),
+    /// Duties come first.
+    #[error("duties keep the backend busy")]
+    Busy,
     /// It would not fit.
     #[error(
         "version {version} takes {bytes} bytes, allowed are {allowed}; hint: `memory_bytes_max` in \
@@ -48,6 +55,8 @@ pub struct Runner {
     models: Arc<Mutex<Models>>,
     /// One run at a time: each uses all threads of the backend.
     turn: Arc<tokio::sync::Mutex<()>>,
+    /// How many duties run or wait.
+    duties: watch::Sender<usize>,
     time_max: Duration,
 }
 
@@ -72,7 +81,8 @@ impl Runner {
     pub fn new(backend: Arc<dyn Backend>, bytes_max: u64, time_max: Duration) -> Self {
         let models = Models { loaded: BTreeMap::new(), bytes_max, uses: 0 };
         let models = Arc::new(Mutex::new(models));
-        Self { backend, models, turn: Arc::default(), time_max }
+        let duties = watch::Sender::new(0);
+        Self { backend, models, turn: Arc::default(), duties, time_max }
     }
 
     fn models(&self) -> MutexGuard<'_, Models> {
@@ -101,6 +111,39 @@ impl Runner {
         if self.is_loaded(version) {
             return Ok(());
         }
+        let (model, bytes) = self.open(version, artefact).await?;
+        let mut models = self.models();
+        models.make_room(bytes);
+        models.uses += 1;
+        let last_use = models.uses;
+        models.keep(version, Loaded { model, last_use, bytes });
+        Ok(())
+    }
+
+    /// As [`Runner::load`], but puts no other out, and is the first to go: says whether the version
+    /// is in memory.
+    ///
+    /// # Errors
+    /// [`RunError`].
+    pub async fn load_aside(&self, version: u64, artefact: Bytes) -> Result<bool, RunError> {
+        if self.is_loaded(version) {
+            return Ok(true);
+        }
+        let (model, bytes) = self.open(version, artefact).await?;
+        let mut models = self.models();
+        let fits = models.bytes().saturating_add(bytes) <= models.bytes_max;
+        if fits {
+            models.keep(version, Loaded { model, last_use: 0, bytes });
+        }
+        Ok(fits)
+    }
+
+    /// Opens, checks and warms a version; with the bytes that it takes.
+    async fn open(
+        &self,
+        version: u64,
+        artefact: Bytes,
+    ) -> Result<(Arc<dyn LoadedModel>, u64), RunError> {
         let backend = Arc::clone(&self.backend);
         let model = spawn_blocking(move || backend.load(artefact)).await.map_err(panicked)??;
         let model: Arc<dyn LoadedModel> = model.into();
@@ -112,15 +155,43 @@ impl Runner {
             return Err(RunError::Memory { version, bytes, allowed });
         }
         // Pages, caches and thread pools are warm from then on.
-        let inputs = vec![vec![0]];
-        self.run_model(Arc::clone(&model), inputs).await?;
-        let mut models = self.models();
-        models.make_room(bytes);
-        models.uses += 1;
-        let last_use = models.uses;
-        models.loaded.insert(version, Loaded { model, last_use, bytes });
-        metrics::models(models.loaded.len(), models.bytes());
-        Ok(())
+        self.run_model(Arc::clone(&model), vec![vec![0]]).await?;
+        Ok((model, bytes))
+    }
+
+    /// As [`Runner::run`]; where that fails, each input runs alone: a bad one costs the others nothing.
+    pub async fn run_each(
+        &self,
+        version: u64,
+        inputs: Vec<Vec<u32>>,
+    ) -> Vec<Result<Outcome, RunError>> {
+        match self.run(version, inputs.clone()).await {
+            Ok(outcomes) => return outcomes.into_iter().map(Ok).collect(),
+            Err(error) if inputs.len() == 1 => return vec![Err(error)],
+            Err(error) => tracing::warn!(version, %error, "jobs that failed together run alone"),
+        }
+        let mut outcomes = Vec::with_capacity(inputs.len());
+        for input in inputs {
+            let alone = self.run(version, vec![input]).await;
+            outcomes.push(alone.and_then(|mut it| it.pop().ok_or(RunError::NotLoaded(version))));
+        }
+        outcomes
+    }
+
+    /// Runs one input in idle time, of a version that is in memory; that does not count as a use.
+    ///
+    /// # Errors
+    /// [`RunError::Busy`] where there is no idle time; or as [`Runner::run`].
+    pub async fn run_aside(&self, version: u64, input: Vec<u32>) -> Result<Outcome, RunError> {
+        let mut duties = self.duties.subscribe();
+        let idle = duties.wait_for(|duties| *duties == 0);
+        if tokio::time::timeout(IDLE, idle).await.is_err() {
+            return Err(RunError::Busy);
+        }
+        let model = self.models().loaded.get(&version).map(|loaded| Arc::clone(&loaded.model));
+        let model = model.ok_or(RunError::NotLoaded(version))?;
+        let mut outcomes = self.run_model(model, vec![input]).await?;
+        outcomes.pop().ok_or(RunError::NotLoaded(version))
     }
 
     /// Runs inputs together; one outcome for each, in order. Batches that would take more memory
@@ -129,6 +200,7 @@ impl Runner {
     /// # Errors
     /// [`RunError`].
     pub async fn run(&self, version: u64, inputs: Vec<Vec<u32>>) -> Result<Vec<Outcome>, RunError> {
+        let _duty = Duty::begin(&self.duties);
         let (model, room) = {
             let mut models = self.models();
             let room = models.bytes_max.saturating_sub(models.weights());
@@ -180,6 +252,22 @@ impl Runner {
     }
 }
 
+/// Counts as a duty while it lives.
+struct Duty(watch::Sender<usize>);
+
+impl Duty {
+    fn begin(duties: &watch::Sender<usize>) -> Self {
+        duties.send_modify(|duties| *duties += 1);
+        Self(duties.clone())
+    }
+}
+
+impl Drop for Duty {
+    fn drop(&mut self) {
+        self.0.send_modify(|duties| *duties -= 1);
+    }
+}
+
 impl Models {
     fn touch(&mut self, version: u64) -> Option<Arc<dyn LoadedModel>> {
         self.uses += 1;
@@ -194,6 +282,11 @@ impl Models {
 
     fn weights(&self) -> u64 {
         self.loaded.values().map(|loaded| loaded.model.weight_bytes()).sum()
+    }
+
+    fn keep(&mut self, version: u64, loaded: Loaded) {
+        self.loaded.insert(version, loaded);
+        metrics::models(self.loaded.len(), self.bytes());
     }
 
     fn make_room(&mut self, bytes: u64) {
@@ -247,6 +340,9 @@ mod tests {
             let warming = inputs == [vec![0]];
             match self.0 {
                 b'p' if !warming => panic!("out of cheese"),
+                b'r' if inputs.contains(&vec![9]) => {
+                    return Err(BackendError::Input("9".to_owned()));
+                }
                 b's' if !warming => std::thread::sleep(Duration::from_millis(1500)),
                 _ => {}
             }
@@ -306,6 +402,39 @@ mod tests {
         runner.load(3, Bytes::from("c")).await.unwrap();
         assert_eq!([1, 2, 3].map(|version| runner.is_loaded(version)), [true, false, true]);
         assert!(matches!(runner.run(2, vec![vec![5]]).await, Err(RunError::NotLoaded(2))));
+    }
+
+    #[tokio::test]
+    async fn an_input_that_is_refused_costs_those_beside_it_nothing() {
+        let runner = runner(1000);
+        runner.load(1, Bytes::from("refuses")).await.unwrap();
+        let outcomes = runner.run_each(1, vec![vec![5], vec![9], vec![6]]).await;
+        let outcomes: Vec<_> = outcomes.into_iter().map(Result::ok).collect();
+        assert_eq!(outcomes, [Some(halted(1, 5)), None, Some(halted(1, 6))]);
+    }
+
+    #[tokio::test]
+    async fn what_uses_idle_time_puts_no_model_out_and_goes_first_itself() {
+        let runner = runner(100);
+        assert!(runner.load_aside(1, Bytes::from("a")).await.unwrap());
+        runner.load(2, Bytes::from("b")).await.unwrap();
+        assert!(!runner.load_aside(3, Bytes::from("c")).await.unwrap());
+        assert_eq!(runner.run_aside(1, vec![5]).await.unwrap(), halted(1, 5));
+        runner.load(3, Bytes::from("c")).await.unwrap();
+        assert_eq!([1, 2, 3].map(|version| runner.is_loaded(version)), [false, true, true]);
+    }
+
+    #[tokio::test]
+    async fn what_uses_idle_time_waits_while_a_duty_runs_or_waits() {
+        let runner = runner(100);
+        runner.load(1, Bytes::from("a")).await.unwrap();
+        let duty = Duty::begin(&runner.duties);
+        let aside = runner.run_aside(1, vec![5]);
+        tokio::pin!(aside);
+        let soon = Duration::from_millis(50);
+        assert!(tokio::time::timeout(soon, &mut aside).await.is_err());
+        drop(duty);
+        assert_eq!(aside.await.unwrap(), halted(1, 5));
     }
 
     #[tokio::test]

@@ -1,5 +1,7 @@
 //! The steps that the worker carries out: each does one thing, and can be repeated.
 
+use std::time::Duration;
+
 use lockstep_audit::play::{PlayError, falsify};
 use lockstep_chain::address;
 use lockstep_chain::commitment::{output_root, result_root};
@@ -55,6 +57,9 @@ pub enum StepError {
     /// The node cannot be asked.
     #[error(transparent)]
     Node(#[from] NodeError),
+    /// Blobs are long in coming.
+    #[error("its blobs were not here after {0:?}; hint: `peers` in executor.toml")]
+    Slow(Duration),
     /// The model did not run.
     #[error(transparent)]
     Run(#[from] RunError),
@@ -85,6 +90,13 @@ pub enum StepError {
     },
 }
 
+impl StepError {
+    /// Whether what was computed here contradicts itself: a bit has flipped.
+    pub(crate) fn retake(&self) -> bool {
+        matches!(self, Self::Play(error) if error.retake())
+    }
+}
+
 impl Tools {
     /// Versions that can be called and are not in memory, newest first.
     pub(crate) async fn loadable(&self) -> Result<Vec<u64>, NodeError> {
@@ -98,8 +110,11 @@ impl Tools {
         Ok(versions)
     }
 
-    /// Loads a version where its artefact is here and there is room; says whether.
+    /// Loads a version where its artefact is here and there is room; says whether it is in memory.
     pub(crate) async fn preload(&self, version: u64) -> Result<bool, StepError> {
+        if self.runner.is_loaded(version) {
+            return Ok(true);
+        }
         let (root, reference) = self.references.artefact(version).await?;
         let Reference::Artefact { manifest, .. } = &reference else { return Ok(false) };
         let Ok(manifest) = Manifest::decode(manifest) else { return Ok(false) };
@@ -108,8 +123,7 @@ impl Tools {
         if !self.runner.has_room(bytes) || !self.store.has(&root).await? {
             return Ok(false);
         }
-        self.runner.load(version, self.store.bytes(&root).await?).await?;
-        Ok(true)
+        Ok(self.runner.load_aside(version, self.store.bytes(&root).await?).await?)
     }
 
     /// Fetches, validates and loads a version.
@@ -148,18 +162,12 @@ impl Tools {
                 Err(error) => answers.push((order.job.id, Err(error.to_string()))),
             }
         }
-        let outcomes = match self.runner.run(id, inputs.clone()).await {
-            Ok(outcomes) => outcomes,
-            // It was put out of memory for another.
-            Err(RunError::NotLoaded(_)) => {
-                self.prepare(id).await?;
-                self.runner.run(id, inputs).await?
-            }
-            Err(error) => return Err(error.into()),
-        };
-        for (order, outcome) in ready.into_iter().zip(outcomes) {
+        self.prepare(id).await?;
+        for (order, outcome) in ready.into_iter().zip(self.runner.run_each(id, inputs).await) {
             let job = order.job.id;
-            let answer = answer(&version, &order, outcome);
+            let answer = outcome
+                .map_err(StepError::Run)
+                .and_then(|outcome| answer(&version, &order, outcome));
             if let Ok(answer) = &answer {
                 self.outputs.put(job, answer.output.clone());
             }
