@@ -21,7 +21,7 @@ use crate::references::References;
 use crate::runner::Runner;
 use crate::service::Service;
 use crate::steps::Tools;
-use crate::trial::Settings;
+use crate::table::Settings;
 use crate::worker;
 
 /// How often garbage is looked for, at most.

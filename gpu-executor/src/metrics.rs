@@ -64,8 +64,8 @@ pub(crate) fn run_failed(jobs: usize) {
     counter!(RUN_FAILURES).increment(jobs as u64);
 }
 
-pub(crate) fn watched(jobs: usize) {
-    counter!(WATCHED).increment(jobs as u64);
+pub(crate) fn watched() {
+    counter!(WATCHED).increment(1);
 }
 
 pub(crate) fn duties(height: u64, by_kind: &[(&'static str, usize)]) {

@@ -1,6 +1,7 @@
 //! The worker: carries out what the plan says, and tells it what became of it.
 
 use std::future::Future;
+use std::sync::Arc;
 use std::time::Duration;
 
 use lockstep_proto::lockstep::block::v1::VoteExtension;
@@ -14,7 +15,8 @@ use crate::node::Node;
 use crate::plan::{Docket, Effect, Event, Order, Plan};
 use crate::references::References;
 use crate::steps::Tools;
-use crate::trial::{self, Settings};
+use crate::table::{Settings, Table};
+use crate::{trial, watch as watcher};
 
 /// Pauses between attempts to reach the node.
 const PAUSE_MIN: Duration = Duration::from_millis(100);
@@ -39,7 +41,9 @@ pub async fn work(
     tasks.spawn(listen(tools.node.clone(), tools.references.clone(), events.clone()));
     tasks.spawn(send_offers(tools.node.clone(), offered));
     tasks.spawn(preload(tools.clone(), events.clone()));
-    tasks.spawn(trial::play(tools.clone(), settings, held));
+    let table = Arc::new(Table::new(tools.clone(), settings, held.clone()));
+    tasks.spawn(trial::play(Arc::clone(&table), held.clone()));
+    tasks.spawn(watcher::keep(table, held));
     loop {
         let event = tokio::select! {
             event = coming.recv() => event,

@@ -14,7 +14,7 @@ pub(crate) const TOKENS: &[u32] = &[1, 2, 3, 4, 5, 0, 1];
 pub(crate) const RIGHT: &str = "ff6dd1fba00c99559df0655e49dfd1bcb47d45b8a8c65fd224362fc05f988def";
 
 /// Puts the golden artefact into a validator's store, as an upload would.
-async fn store(network: &Network, number: usize) {
+pub(crate) async fn store(network: &Network, number: usize) {
     let artefact = backend::golden_artefact().unwrap();
     let mut reader = Reader::new(std::io::Cursor::new(artefact.clone())).unwrap();
     let leaves = reader.each_leaf(|_, _| {}).unwrap().concat();
@@ -33,10 +33,16 @@ pub(crate) async fn ready(
     validators: u8,
     change: impl Fn(usize, &mut Config),
 ) -> (Network, Vec<Running>) {
-    let network = Network::start(validators);
+    ready_in(Network::start(validators), change).await
+}
+
+pub(crate) async fn ready_in(
+    network: Network,
+    change: impl Fn(usize, &mut Config),
+) -> (Network, Vec<Running>) {
     network.publish();
     let mut running = Vec::new();
-    for number in 0..usize::from(validators) {
+    for number in 0..network.homes.len() {
         store(&network, number).await;
         running.push(network.run(number, |config| change(number, config)));
     }

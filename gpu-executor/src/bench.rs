@@ -1,0 +1,90 @@
+//! One place for whoever computes, given to whoever has the least time.
+
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use tokio::sync::oneshot;
+
+/// A place, and those who wait for it.
+#[derive(Default)]
+pub(crate) struct Bench(Mutex<Queue>);
+
+#[derive(Default)]
+struct Queue {
+    taken: bool,
+    /// By deadline, then in order of coming.
+    waiting: BTreeMap<(u64, u64), oneshot::Sender<()>>,
+    tickets: u64,
+}
+
+/// The place; free again when this goes.
+pub(crate) struct Place(Arc<Bench>);
+
+impl Bench {
+    fn queue(&self) -> MutexGuard<'_, Queue> {
+        // Nothing panics while it is held.
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn enter(&self, deadline: u64) -> Option<oneshot::Receiver<()>> {
+        let mut queue = self.queue();
+        if !std::mem::replace(&mut queue.taken, true) {
+            return None;
+        }
+        let (give, given) = oneshot::channel();
+        queue.tickets += 1;
+        let ticket = queue.tickets;
+        queue.waiting.insert((deadline, ticket), give);
+        Some(given)
+    }
+
+    /// Waits for the place, behind those whose deadline comes first.
+    pub(crate) async fn place(self: &Arc<Self>, deadline: u64) -> Place {
+        if let Some(given) = self.enter(deadline) {
+            // Whoever waits is told before it is forgotten.
+            drop(given.await);
+        }
+        Place(Arc::clone(self))
+    }
+}
+
+impl Drop for Place {
+    fn drop(&mut self) {
+        let mut queue = self.0.queue();
+        while let Some((_, next)) = queue.waiting.pop_first() {
+            if next.send(()).is_ok() {
+                return;
+            }
+        }
+        queue.taken = false;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn whoever_has_the_least_time_is_next_and_those_who_left_are_passed_over() {
+        let bench = Arc::<Bench>::default();
+        let first = bench.place(9).await;
+        let (done, mut order) = tokio::sync::mpsc::unbounded_channel();
+        let come = |deadline| {
+            let (bench, done) = (Arc::clone(&bench), done.clone());
+            tokio::spawn(async move {
+                let _place = bench.place(deadline).await;
+                done.send(deadline).unwrap();
+            })
+        };
+        let waiting = [7, 3, 5].map(come);
+        tokio::task::yield_now().await;
+        waiting[1].abort();
+        tokio::task::yield_now().await;
+        drop(first);
+        assert_eq!([order.recv().await, order.recv().await], [Some(5), Some(7)]);
+        for task in waiting {
+            drop(task.await);
+        }
+        assert!(!bench.queue().taken);
+    }
+}
