@@ -8,6 +8,9 @@ use tendermint_proto::v0_38::types::{Header, SignedHeader};
 use crate::rpc::{Client, bytes, number};
 use crate::{Error, Result};
 
+/// Validators of a block at most: what CometBFT allows votes for. A node may say anything.
+const VALIDATORS_MAX: usize = 10_000;
+
 impl Client {
     /// The header of a block; none where there is no such block yet.
     ///
@@ -82,10 +85,50 @@ impl Client {
                 let public_key = key.map_err(|_| self.wrong("a key of other than 32 bytes"))?;
                 all.push(Validator { public_key, power: raw.voting_power });
             }
+            if all.len() > VALIDATORS_MAX {
+                return Err(self.wrong(&format!("more than {VALIDATORS_MAX} validators")));
+            }
             if none || u64::try_from(all.len()).is_ok_and(|known| known >= total) {
                 break;
             }
         }
         Ok(all)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+
+    use super::*;
+
+    /// Gives every question the same answer.
+    async fn serve(listener: tokio::net::TcpListener, body: String) {
+        while let Ok((mut socket, _)) = listener.accept().await {
+            let body = body.clone();
+            tokio::spawn(async move {
+                let mut asked = [0; 4096];
+                while socket.read(&mut asked).await.is_ok_and(|bytes| bytes > 0) {
+                    let head = format!("HTTP/1.1 200 OK\r\ncontent-length: {}\r\n\r\n", body.len());
+                    let answer = head + &body;
+                    if socket.write_all(answer.as_bytes()).await.is_err() {
+                        break;
+                    }
+                }
+            });
+        }
+    }
+
+    #[tokio::test]
+    async fn a_node_that_never_comes_to_an_end_of_its_validators_is_left() {
+        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let client = Client::new(&format!("http://{}", listener.local_addr().unwrap())).unwrap();
+        let key = "AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA=";
+        let one = json!({ "pub_key": { "value": key }, "voting_power": "1" });
+        let page = json!({ "validators": vec![one; 100], "total": u64::MAX.to_string() });
+        tokio::spawn(serve(listener, json!({ "result": page }).to_string()));
+        let asked = tokio::time::timeout(std::time::Duration::from_mins(1), client.validators(7));
+        let error = asked.await.unwrap().unwrap_err();
+        assert!(error.to_string().contains("more than 10000 validators"), "{error}");
     }
 }
