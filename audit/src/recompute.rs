@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::io::Cursor;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use lockstep_chain::error::Fault;
 use lockstep_chain::state::MemoryState;
@@ -12,17 +13,23 @@ use lockstep_proto::lockstep::job::v1::{Job, JobState};
 use lockstep_proto::lockstep::model::v1::Version;
 use lockstep_vm::artefact::Reader;
 use lockstep_vm::hash::{Hash, hash};
+use lockstep_vm::ops::Isa;
 use lockstep_vm::result::{input_ids, input_root};
 use prost::Message as _;
 
-use crate::play::{Evidence as _, Program, Run, Sample};
+use crate::play::{Answer, Evidence as _, Program, Run, Sample};
 use crate::replay::fault;
 use crate::report::{Difference, Report};
 use crate::source::http::Http;
 use crate::{Result, Stop};
 
-/// Models that are kept in memory.
-const PROGRAMS_MAX: usize = 2;
+/// Models that are kept in memory for the next job: two of the largest size may be all that it holds.
+const PROGRAMS_KEPT: usize = 2;
+/// Models in memory at most, where runs that are kept hold on to them.
+const PROGRAMS_MAX: usize = 4;
+/// Bytes of an artefact times tokens up to which the reference without vector instructions takes
+/// seconds rather than minutes.
+const SCALAR_WORK_MAX: u64 = 1 << 33;
 /// Bytes of an artefact and of an input that are fetched at most.
 const ARTEFACT_BYTES_MAX: usize = 8 << 30;
 const INPUT_BYTES_MAX: usize = 1 << 20;
@@ -36,9 +43,12 @@ pub struct Holdings {
     files: BTreeMap<Vec<u8>, PathBuf>,
     /// Inputs that came from files, by root.
     inputs: BTreeMap<Vec<u8>, Vec<u8>>,
-    /// Models in memory, by the root of their artefact.
-    programs: BTreeMap<Vec<u8>, Program>,
+    /// Models in memory, by the root of their artefact. Each has a lock of its own, so that one that
+    /// is being loaded holds up nobody who wants another.
+    programs: Mutex<BTreeMap<Vec<u8>, Slot>>,
 }
+
+type Slot = Arc<Mutex<Option<Program>>>;
 
 impl Holdings {
     /// Nothing yet but what the blob service at `http://HOST:PORT` has. Runs on so many threads; on
@@ -89,44 +99,84 @@ impl Holdings {
         root
     }
 
-    /// Runs a job again.
+    /// Runs a job again. The model stays in memory for as long as the run is kept.
     ///
     /// # Errors
-    /// [`Stop::Incomplete`] where the artefact or the input is nowhere, or cannot be run.
-    pub fn run(&mut self, version: &Version, job: &Job) -> Result<Run> {
+    /// [`Stop::Incomplete`] where the artefact or the input is nowhere, or cannot be run, or as many
+    /// models as fit are in use.
+    pub fn run(&self, version: &Version, job: &Job) -> Result<Run> {
         let ids = self.input(job)?;
-        let program = self.program(&version.artefact_root)?;
-        program.repeat(version, job, &ids).map_err(|cause| {
-            let what = format!("job {} cannot be run: {cause}", job.id);
-            Stop::incomplete(what, "is there enough memory? Else report this")
-        })
+        repeat(&self.program(&version.artefact_root)?, version, job, &ids)
     }
 
-    fn program(&mut self, root: &[u8]) -> Result<Program> {
-        if let Some(program) = self.programs.get(root) {
+    /// Runs a job from the start, before money is staked on what a run gave: everything is read and
+    /// loaded anew, and run by the reference without vector instructions where that does not take
+    /// long, so that what went wrong by chance, such as a flipped bit in a weight, does not go wrong
+    /// twice. Where the two differ, the model in memory is given up. While it runs, there is one more
+    /// model in memory.
+    ///
+    /// # Errors
+    /// As [`Holdings::run`].
+    pub fn confirm(&self, version: &Version, job: &Job, first: &Answer) -> Result<Answer> {
+        let (ids, root) = (self.input(job)?, &version.artefact_root);
+        let tokens = u64::try_from(ids.len()).unwrap_or(u64::MAX);
+        let work = version.artefact_bytes.saturating_mul(tokens);
+        let isa = if work <= SCALAR_WORK_MAX { Isa::Scalar } else { Isa::best() };
+        let second = repeat(&self.load(root, isa)?, version, job, &ids)?.answer();
+        if second != *first {
+            lock(&self.programs).remove(root);
+        }
+        Ok(second)
+    }
+
+    fn program(&self, root: &[u8]) -> Result<Program> {
+        let slot = self.slot(root)?;
+        let mut held = lock(&slot);
+        if let Some(program) = &*held {
             return Ok(program.clone());
         }
+        Ok(held.insert(self.load(root, Isa::best())?).clone())
+    }
+
+    /// The place of a model; another one that nobody uses goes for it.
+    fn slot(&self, root: &[u8]) -> Result<Slot> {
+        let mut programs = lock(&self.programs);
+        if let Some(slot) = programs.get(root) {
+            return Ok(Arc::clone(slot));
+        }
+        while programs.len() >= PROGRAMS_KEPT {
+            let idle =
+                programs.iter().find(|(_, slot)| is_idle(slot)).map(|(root, _)| root.clone());
+            match idle {
+                Some(idle) => drop(programs.remove(&idle)),
+                None if programs.len() < PROGRAMS_MAX => break,
+                None => {
+                    let what = format!("{PROGRAMS_MAX} models are in memory and in use");
+                    return Err(Stop::incomplete(what, "try again when another job is done"));
+                }
+            }
+        }
+        Ok(Arc::clone(programs.entry(root.to_vec()).or_default()))
+    }
+
+    /// Loads a model.
+    fn load(&self, root: &[u8], isa: Isa) -> Result<Program> {
         let unusable = |cause: &dyn std::fmt::Display| {
             let what = format!("the artefact {} is not usable: {cause}", hex::encode(root));
             Stop::incomplete(what, "give a folder that holds it by --artefacts, or other --blobs")
         };
-        // Room first: two models of the largest size may be all that the memory holds.
-        while self.programs.len() >= PROGRAMS_MAX {
-            self.programs.pop_first();
-        }
         let program = if let Some(path) = self.files.get(root) {
             let reader = Reader::open(path).map_err(|cause| unusable(&cause))?;
-            Program::load(reader, self.threads)
+            Program::load_for(reader, isa, self.threads)
         } else {
             let bytes = self.fetch(root, ARTEFACT_BYTES_MAX)?;
             let reader = Reader::new(Cursor::new(bytes)).map_err(|cause| unusable(&cause))?;
-            Program::load(reader, self.threads)
+            Program::load_for(reader, isa, self.threads)
         };
         let program = program.map_err(|cause| unusable(&cause))?;
         if program.root().as_slice() != root {
             return Err(unusable(&"it has another root"));
         }
-        self.programs.insert(root.to_vec(), program.clone());
         Ok(program)
     }
 
@@ -152,11 +202,29 @@ impl Holdings {
     }
 }
 
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// Whether nobody loads the model, and no run that is kept needs it. Only for whoever has locked the
+/// map, through which all others come.
+fn is_idle(slot: &Slot) -> bool {
+    let unused = || lock(slot).as_ref().is_none_or(|program| !program.is_in_use());
+    Arc::strong_count(slot) == 1 && unused()
+}
+
+fn repeat(program: &Program, version: &Version, job: &Job, ids: &[u32]) -> Result<Run> {
+    program.repeat(version, job, ids).map_err(|cause| {
+        let what = format!("job {} cannot be run: {cause}", job.id);
+        Stop::incomplete(what, "is there enough memory? Else report this")
+    })
+}
+
 /// Runs a job again that was paid for an answer, or will be, and compares the results.
 ///
 /// # Errors
 /// [`Stop::Difference`] where the result is another; [`Stop::Incomplete`] where it cannot be run.
-pub fn job(holdings: &mut Holdings, version: &Version, job: &Job) -> Result<()> {
+pub fn job(holdings: &Holdings, version: &Version, job: &Job) -> Result<()> {
     if job.result_root.is_empty() {
         let what = format!("job {} has no result to compare with", job.id);
         return Err(Stop::incomplete(what, "wait until it is verified"));
@@ -196,7 +264,7 @@ pub fn jobs(
     report: &mut Report,
     state: &MemoryState,
     pick: Pick<'_>,
-    holdings: &mut Holdings,
+    holdings: &Holdings,
     progress: &mut dyn FnMut(u64, u64),
 ) -> Result<()> {
     let secret = hash("lockstep/audit-pick/v2", &[report.chain_id.as_bytes(), pick.last_block]);
@@ -242,34 +310,5 @@ fn every(state: &MemoryState, each: &mut dyn FnMut(&Job) -> Result<()>) -> Resul
 }
 
 #[cfg(test)]
-mod tests {
-    use lockstep_chain::state::MemoryState;
-    use lockstep_proto::lockstep::chain::v1::Totals;
-
-    use super::*;
-
-    #[test]
-    fn a_job_that_could_not_be_run_is_not_counted_and_a_signal_ends_it() {
-        let mut state = MemoryState::default();
-        let totals = Totals { jobs: 3, ..Totals::default() };
-        state.0.insert(TOTALS.key(&()), totals.encode_to_vec());
-        state.0.insert(VERSIONS.key(&1), Version { id: 1, ..Version::default() }.encode_to_vec());
-        for id in 1..=3 {
-            let mut job = Job { id, version: 1, input: vec![1; 4], ..Job::default() };
-            (job.input_root, job.result_root) = (input_root(&job.input).to_vec(), vec![7; 32]);
-            job.set_state(JobState::Final);
-            state.0.insert(JOBS.key(&id), job.encode_to_vec());
-        }
-        for (stopped, why) in [(false, "blobs"), (true, "interrupted")] {
-            let stop = AtomicBool::new(stopped);
-            let mut report = Report::new("replay", "net");
-            // Port 9 of loopback: nobody has the artefact.
-            let mut holdings = Holdings::new("http://127.0.0.1:9", Some(1)).unwrap();
-            let pick = Pick { percent: 100, last_block: &[1; 32], stop: &stop };
-            let ended = jobs(&mut report, &state, pick, &mut holdings, &mut |_, _| {});
-            let Err(Stop::Incomplete { what, .. }) = ended else { panic!("{ended:?}") };
-            assert!(what.contains(why), "{what}");
-            assert_eq!(report.facts["jobs_recomputed"], 0);
-        }
-    }
-}
+#[path = "recompute_tests.rs"]
+mod tests;

@@ -33,10 +33,21 @@ impl Program {
     /// # Errors
     /// [`PlayError::Trace`] where it is damaged.
     pub fn load<R: Read + Seek + Send + 'static>(
-        mut reader: Reader<R>,
+        reader: Reader<R>,
         threads: usize,
     ) -> Result<Self, PlayError> {
-        let isa = Isa::best();
+        Self::load_for(reader, Isa::best(), threads)
+    }
+
+    /// Loads an artefact for so many threads and an instruction set; all give the same bytes.
+    ///
+    /// # Errors
+    /// [`PlayError::Trace`] where it is damaged, or this machine lacks the instructions.
+    pub fn load_for<R: Read + Seek + Send + 'static>(
+        mut reader: Reader<R>,
+        isa: Isa,
+        threads: usize,
+    ) -> Result<Self, PlayError> {
         let hashes = validate(&mut reader).map_err(PlayError::trace)?;
         let model = Model::load(&mut reader, isa).map_err(PlayError::trace)?;
         Ok(Self {
@@ -56,6 +67,11 @@ impl Program {
     fn tracer(&self, ids: &[u32]) -> Result<Tracer, PlayError> {
         let (model, cpu) = (Arc::clone(&self.model), Arc::clone(&self.cpu));
         Tracer::new(model, cpu, Arc::clone(&self.source), ids).map_err(PlayError::trace)
+    }
+
+    /// Whether there is another handle to it, such as a run that is kept.
+    pub(crate) fn is_in_use(&self) -> bool {
+        Arc::strong_count(&self.tree) > 1
     }
 
     /// Runs a job once, without tracing.

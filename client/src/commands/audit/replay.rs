@@ -90,10 +90,10 @@ pub(super) async fn run(globals: &Globals, arguments: Replay) -> Result<u8> {
         let mut ended = replay::run(&genesis, source.as_mut(), &options, &mut [], &mut show)?;
         bar.finish_and_clear();
         let seconds = start.elapsed().as_secs_f64();
-        if let Some((percent, mut holdings)) = holdings
+        if let Some((percent, holdings)) = holdings
             && ended.report.verdict == Verdict::Pass
         {
-            run_jobs(&mut ended, percent, &mut holdings, &options.stop)?;
+            run_jobs(&mut ended, percent, &holdings, &options.stop)?;
         }
         Ok((ended, seconds))
     })
@@ -112,7 +112,7 @@ pub(super) async fn run(globals: &Globals, arguments: Replay) -> Result<u8> {
 fn run_jobs(
     ended: &mut Ended,
     percent: u8,
-    holdings: &mut Holdings,
+    holdings: &Holdings,
     stop: &AtomicBool,
 ) -> lockstep_audit::Result<()> {
     let bar = console::bar("recompute", false);

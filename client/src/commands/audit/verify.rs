@@ -117,5 +117,5 @@ fn again(blobs: &str, arguments: &Verify, checked: &Checked) -> lockstep_audit::
             return Err(Stop::incomplete(what, "give the job's own input by --input"));
         }
     }
-    recompute::job(&mut holdings, version, job)
+    recompute::job(&holdings, version, job)
 }
