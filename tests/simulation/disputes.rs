@@ -1,17 +1,20 @@
 //! Trials in the random life of a chain: in which manner everybody plays, and what must hold whatever
 //! they do. One auditor is always honest and watches, with a bond; that is enough.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
+use lockstep_audit::play::Now;
+use lockstep_chain::address;
+use lockstep_chain::bank::address_of;
 use lockstep_chain::block::{Outcome, TxOutcome};
 use lockstep_chain::event::Event;
-use lockstep_chain::state::tables::{JOBS, SLASHES, TRIALS, VALIDATORS};
+use lockstep_chain::state::tables::{JOBS, PARAMS, SLASHES, TIP, TRIALS, VALIDATORS};
 use lockstep_proto::lockstep::job::v1::JobState;
-use lockstep_proto::lockstep::staking::v1::Offence;
-use lockstep_proto::lockstep::trial::v1::GameState;
-use lockstep_tests::cluster::{Cluster, FEE};
+use lockstep_proto::lockstep::staking::v1::{Offence, Slash};
+use lockstep_proto::lockstep::trial::v1::{GameState, SupporterState};
+use lockstep_tests::cluster::Cluster;
 use lockstep_tests::executor::{self, Behaviour, Claim};
-use lockstep_tests::genesis::BALANCE;
+use lockstep_tests::keys::Account;
 use lockstep_tests::party::{Kind, Manner};
 use lockstep_tests::rng::Rng;
 
@@ -40,12 +43,18 @@ pub(crate) struct Disputes {
     honest: BTreeSet<usize>,
     /// Games that were lost: job, when the trial began, trace, challenger.
     lost: BTreeSet<(u64, u64, u32, Vec<u8>)>,
+    /// By account, in ulock: bonds that were posted, without those that came back.
+    bonds: BTreeMap<String, u64>,
+    /// By job and the height at which its trial began: operators that stood behind something wrong when
+    /// watchers challenge it, and for how many heights.
+    liars: BTreeMap<(u64, u64), BTreeMap<Vec<u8>, u64>>,
 }
 
 impl Disputes {
     pub(crate) fn new(cluster: &mut Cluster) -> Self {
         cluster.manners.insert(WATCHER.to_owned(), Manner::watching());
-        Self { honest: (0..cluster.validators.len()).collect(), lost: BTreeSet::new() }
+        let honest = (0..cluster.validators.len()).collect();
+        Self { honest, lost: BTreeSet::new(), bonds: BTreeMap::new(), liars: BTreeMap::new() }
     }
 
     /// Now and then somebody plays in another manner.
@@ -86,6 +95,7 @@ impl Disputes {
             by_moves.map(|it| (it, true)).chain(outcome.events.iter().map(|it| (it, false)));
         for (event, by_move) in events {
             let Event { kind, .. } = event;
+            self.count_bond(event);
             match (kind.as_str(), by_move) {
                 ("trace_fallen", true) => done.count("traces fallen by proof"),
                 ("trace_fallen", false) => done.count("traces fallen by silence"),
@@ -107,10 +117,90 @@ impl Disputes {
                 }
             }
         }
+        self.check_bonds(cluster);
+        self.check_liars(cluster, done);
     }
 
-    /// No wrong answer has become final, and nobody honest has lost anything because of trials.
-    pub(crate) fn check(&self, cluster: &mut Cluster, done: &mut Done) {
+    fn count_bond(&mut self, event: &Event) {
+        let of = |name| event.attributes.iter().find(|it| it.0 == name).map(|it| it.1.clone());
+        let (Some(account), Some(amount)) = (of("account"), of("amount")) else { return };
+        let amount: u64 = amount.parse().unwrap();
+        match event.kind.as_str() {
+            "bond_posted" => *self.bonds.entry(account).or_default() += amount,
+            "bond_returned" => *self.bonds.entry(account).or_default() -= amount,
+            _ => {}
+        }
+    }
+
+    /// Every bond of somebody honest stands in a trial, or has come back.
+    fn check_bonds(&mut self, cluster: &Cluster) {
+        let mut standing: BTreeMap<String, u64> = BTreeMap::new();
+        for (_, trial) in TRIALS.scan(cluster.state(), &(), usize::MAX).unwrap() {
+            let challenges = trial.challenges.iter().map(|it| (&it.account, it.bond));
+            let stands = trial.supporters.iter().map(|it| (&it.account, it.bond));
+            for (account, bond) in challenges.chain(stands).filter(|(_, bond)| *bond > 0) {
+                let account = address::account(&address_of(account).unwrap());
+                *standing.entry(account).or_default() += bond;
+            }
+        }
+        let mut honest = vec![Account::named(WATCHER).text()];
+        // Whoever works no more cannot play on.
+        self.honest.retain(|number| {
+            let me = &cluster.validators[*number];
+            let stored = VALIDATORS.get(cluster.state(), &me.operator.address).unwrap();
+            let works = stored.is_some_and(|stored| stored.executor == me.executor.address);
+            let account = me.executor.text();
+            let kept = works || !standing.contains_key(&account);
+            honest.extend(works.then_some(account));
+            kept
+        });
+        for account in honest {
+            let posted = self.bonds.get(&account).copied().unwrap_or(0);
+            let stands = standing.get(&account).copied().unwrap_or(0);
+            assert_eq!(posted, stands, "a bond of {account} is lost");
+        }
+    }
+
+    /// Whoever revealed a lie that somebody honest had the time to challenge pays for it.
+    fn check_liars(&mut self, cluster: &Cluster, done: &mut Done) {
+        let state = cluster.state();
+        let now = Now::of(&TIP.must(state, &()).unwrap(), &PARAMS.must(state, &()).unwrap());
+        let mut running = BTreeSet::new();
+        for (id, trial) in TRIALS.scan(state, &(), usize::MAX).unwrap() {
+            running.insert((id, trial.started_height));
+            if trial.defend_over || !now.is_half_over(&trial) {
+                continue;
+            }
+            let right = executor::root(state, &JOBS.must(state, &id).unwrap(), Claim::Truth);
+            let chances = self.liars.entry((id, trial.started_height)).or_default();
+            for member in trial.supporters.iter().filter(|it| !it.validator.is_empty()) {
+                let answer = &trial.answers[usize::try_from(member.answer).unwrap()];
+                if answer.result_root != right && member.state() == SupporterState::In {
+                    *chances.entry(member.validator.clone()).or_default() += 1;
+                }
+            }
+        }
+        // Where moves get lost, there has to be time to send again.
+        let enough = if cluster.weather.is_some() { 6 } else { 1 };
+        let over = |trial: &(u64, u64)| !running.contains(trial);
+        let over: Vec<_> = self.liars.keys().filter(|trial| over(trial)).copied().collect();
+        for trial in over {
+            let all = SLASHES.scan(state, &(), usize::MAX).unwrap();
+            let chances = self.liars.remove(&trial).unwrap().into_iter();
+            for (liar, _) in chances.filter(|(_, heights)| *heights >= enough) {
+                let wrong = |it: &Slash| {
+                    matches!(it.offence(), Offence::WrongResult | Offence::Conceded)
+                        && (it.job, &it.validator) == (trial.0, &liar)
+                };
+                let pays = all.iter().any(|(_, slash)| wrong(slash));
+                assert!(pays, "{} lied about job {}", hex::encode(liar), trial.0);
+                done.count("lies paid for");
+            }
+        }
+    }
+
+    /// No wrong answer has become final, and nobody honest was found wrong.
+    pub(crate) fn check(&self, cluster: &Cluster, done: &mut Done) {
         for (id, job) in JOBS.scan(cluster.state(), &(), usize::MAX).unwrap() {
             if job.state() == JobState::Final {
                 let right = executor::root(cluster.state(), &job, Claim::Truth);
@@ -135,34 +225,7 @@ impl Disputes {
                 done.count("premiums paid");
             }
         }
-        let mut honest: Vec<String> = vec![WATCHER.to_owned()];
-        for number in &self.honest {
-            let me = &cluster.validators[*number];
-            let stored = VALIDATORS.get(cluster.state(), &me.operator.address).unwrap();
-            if stored.is_some_and(|stored| stored.executor == me.executor.address) {
-                honest.push(me.executor.name.clone());
-            }
-        }
-        for who in honest {
-            Self::check_money(cluster, &who);
-        }
         done.add("moves", u64::try_from(cluster.played.len()).unwrap());
-    }
-
-    /// Bonds return, so that an honest account has spent the fees of its challenges and nothing else.
-    fn check_money(cluster: &mut Cluster, who: &str) {
-        let address = cluster.keys(who).address;
-        let mut bonds = 0;
-        for (_, trial) in TRIALS.scan(cluster.state(), &(), usize::MAX).unwrap() {
-            let challenges = trial.challenges.iter().filter(|it| it.account == address);
-            let stands = trial.supporters.iter().filter(|it| it.account == address);
-            bonds += challenges.map(|it| it.bond).sum::<u64>();
-            bonds += stands.map(|it| it.bond).sum::<u64>();
-        }
-        let mine = cluster.played.iter().filter(|it| it.who == who && it.kind == Kind::Challenge);
-        let fees = FEE * u64::try_from(mine.count()).unwrap();
-        let balance = cluster.balance(who);
-        assert!(balance + bonds + fees >= BALANCE, "{who} has lost: {balance} and {bonds}");
     }
 }
 

@@ -49,6 +49,7 @@ fn whatever_happens_replicas_agree_and_the_books_are_right() {
         ("traces fallen by silence", 50),
         ("games lost", 50),
         ("concessions", 20),
+        ("lies paid for", 20),
         ("premiums paid", 20),
         ("answers of challengers", 5),
         ("waves", 5),

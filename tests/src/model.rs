@@ -20,7 +20,8 @@ pub const VOCABULARY: u32 = 5;
 /// How long an input may be.
 pub const TOKENS_MAX: u32 = 8;
 
-const HIDDEN: u32 = 64;
+/// Values of an output.
+pub const HIDDEN: u32 = 64;
 const INNER: u32 = 128;
 const HEADS: u32 = 4;
 const LAYERS: u32 = 3;

@@ -3,7 +3,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use lockstep_audit::play::{Claim as Proof, Evidence as _, Intent, Move, Now, Player, Seat};
+use lockstep_audit::play::{Claim as Proof, Evidence as _, Intent, Move, Now, Player, Run, Seat};
 use lockstep_chain::address::Address;
 use lockstep_chain::envelope::any;
 use lockstep_chain::state::StateRead;
@@ -15,7 +15,7 @@ use prost_types::Any;
 
 use crate::executor::{Claim, run_status, tokens};
 use crate::keys::Account;
-use crate::story::Story;
+use crate::story::story;
 
 /// A kind of move, or of what comes before one.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -110,7 +110,7 @@ struct Seated {
     plot: (Claim, Option<u64>),
     /// The trial began at this height.
     started: u64,
-    seat: Seat<Story>,
+    seat: Seat<Run>,
 }
 
 /// Who acts, and what it has revealed of a job, or would have.
@@ -178,7 +178,7 @@ impl Chair {
         let ids = tokens(job);
         let plot = (actor.claim(), manner.bogus);
         let fresh = || {
-            let seat = Seat::new(player, Story::of(&ids, plot.0, plot.1));
+            let seat = Seat::new(player, story(&ids, plot.0, plot.1));
             Seated { player, plot, started: trial.started_height, seat }
         };
         let seated = self.seats.entry((job.id, job.attempt)).or_insert_with(fresh);
@@ -198,14 +198,16 @@ impl Chair {
 
     /// Recomputes a verified job, and challenges an answer that is not the own.
     fn watch(&self, actor: Actor<'_>, job: &Job) -> Option<Act> {
-        let story = Story::of(&tokens(job), actor.claim(), actor.manner.bogus);
-        let own = story.answer().result_root;
+        let own = story(&tokens(job), actor.claim(), actor.manner.bogus);
         let before = self.challenged.contains(&(job.id, job.result_root.clone()));
         let manner = actor.manner;
-        if !manner.watches || own == *job.result_root || (before && !manner.insists) {
+        if !manner.watches
+            || own.answer().result_root == *job.result_root
+            || (before && !manner.insists)
+        {
             return None;
         }
-        let own = Some(Proof::of(&story).unwrap());
+        let own = Some(Proof::of(&own).unwrap());
         let it = Move::Challenge { answer: job.result_root.as_slice().try_into().unwrap(), own };
         Some(Act { kind: Kind::Challenge, messages: bent(it, actor, job) })
     }
@@ -220,7 +222,7 @@ fn operator_of(state: &dyn StateRead, account: &Account) -> Option<Address> {
 /// Lets a seat decide, with all that the chain knows.
 fn turn(
     state: &dyn StateRead,
-    seat: &mut Seat<Story>,
+    seat: &mut Seat<Run>,
     trial: &Trial,
     sincere: bool,
 ) -> Vec<(Intent, Move)> {
@@ -278,7 +280,7 @@ fn bend(it: Move, manner: &Manner, ids: &[u32]) -> Move {
             Move::Prove(node, witness)
         }
         Move::Defend(Proof { answer, .. }) if manner.borrows_trace => {
-            let truth = Proof::of(&Story::of(ids, Claim::Truth, None)).unwrap();
+            let truth = Proof::of(&story(ids, Claim::Truth, None)).unwrap();
             Move::Defend(Proof { answer, ..truth })
         }
         other => other,

@@ -34,7 +34,7 @@ pub fn falsify(version: &Version, output: &[u8]) -> (RunStatus, Vec<u8>) {
 }
 
 /// Status and output, where they are others than the run's.
-pub(super) type Claimed = Option<(RunStatus, Vec<u8>)>;
+pub type Claimed = Option<(RunStatus, Vec<u8>)>;
 
 impl Lie {
     /// The trace that says so, and status and output where they are others.

@@ -20,7 +20,7 @@ mod turn;
 use lockstep_chain::address::Address;
 
 pub use evidence::{Answer, Evidence, Nodes};
-pub use lie::{Lie, falsify};
+pub use lie::{Claimed, Lie, falsify};
 pub use moves::{Claim, Intent, Move, Node};
 pub use program::{Program, Run};
 pub use sample::Sample;

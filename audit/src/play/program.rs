@@ -85,7 +85,7 @@ impl Program {
             program: self.clone(),
             output: tracer.output().bytes.clone(),
             tracer: Arc::new(tracer),
-            tree: OnceLock::new(),
+            tree: Arc::default(),
             answer,
             input_root: job.input_root.as_slice().try_into().map_err(PlayError::trace)?,
             ids: ids.to_vec(),
@@ -106,8 +106,12 @@ impl Program {
         self.altered(version, job, ids, |tracer| lie.told(tracer, version))
     }
 
-    /// As [`Program::repeat`], with another trace, and another answer where one is claimed.
-    pub(super) fn altered(
+    /// As [`Program::repeat`], with another trace, and another answer where one is claimed: an injected
+    /// fault.
+    ///
+    /// # Errors
+    /// As [`Program::repeat`], and those of `alter`.
+    pub fn altered(
         &self,
         version: &Version,
         job: &Job,
@@ -149,10 +153,11 @@ impl std::fmt::Debug for Program {
 }
 
 /// A run that was repeated: evidence for a trial. It is traced when its trace is first asked for.
+#[derive(Clone)]
 pub struct Run {
     program: Program,
     tracer: Arc<Tracer>,
-    tree: OnceLock<TraceTree>,
+    tree: Arc<OnceLock<TraceTree>>,
     answer: Answer,
     output: Vec<u8>,
     input_root: Hash,
@@ -172,6 +177,12 @@ impl Run {
         }
         let tree = TraceTree::new(Arc::clone(&self.tracer)).map_err(PlayError::trace)?;
         Ok(self.tree.get_or_init(|| tree))
+    }
+}
+
+impl std::fmt::Debug for Run {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_tuple("Run").field(&self.answer).finish()
     }
 }
 

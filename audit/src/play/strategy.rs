@@ -50,6 +50,12 @@ impl Now {
         }
     }
 
+    /// Whether half of the time for traces is over, and with it the time to leave a trial to others.
+    #[must_use]
+    pub fn is_half_over(&self, trial: &Trial) -> bool {
+        self.is_late(self.defend, trial.defend_counter, trial.defend_time_ms)
+    }
+
     /// Whether at most half of a window is left before its end.
     fn is_late(&self, window: Window, counter: u64, time_ms: u64) -> bool {
         self.clock.saturating_add(window.blocks / 2) >= counter
@@ -137,12 +143,6 @@ impl View<'_> {
         self.player.bonds && !members.any(|it| it.account == self.me())
     }
 
-    /// Whether half of the time for traces is over, and with it the time to leave it to others.
-    fn is_late(&self) -> bool {
-        let trial = self.trial;
-        self.now.is_late(self.now.defend, trial.defend_counter, trial.defend_time_ms)
-    }
-
     fn has_challenged(&self, answer: Option<u32>) -> bool {
         let mut mine = self.trial.challenges.iter().filter(|it| it.account == self.me());
         mine.any(|it| answer.is_none_or(|answer| it.answer == answer))
@@ -160,7 +160,8 @@ impl View<'_> {
         let Some(own) = self.own() else { return };
         let posted = |trace: &Trace| trace.answer == own && trace.account == self.me();
         // The right answer must not fall because those who gave it are silent.
-        let relieves = || self.bonds() && self.is_late() && !self.is_defended(own);
+        let relieves =
+            || self.bonds() && self.now.is_half_over(self.trial) && !self.is_defended(own);
         if (self.supports(own) || relieves())
             && !self.trial.defend_over
             && !self.has_fallen(own)
@@ -199,7 +200,7 @@ impl View<'_> {
         if !self.bonds() || self.trial.defend_over {
             return;
         }
-        let (own, late) = (self.own(), self.is_late());
+        let (own, late) = (self.own(), self.now.is_half_over(self.trial));
         if own.is_some() && !late && !self.has_challenged(None) {
             return;
         }

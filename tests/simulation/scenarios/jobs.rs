@@ -9,6 +9,7 @@ use lockstep_tests::cluster::{FEE, Plan};
 use lockstep_tests::executor::Behaviour;
 use lockstep_tests::genesis::{BALANCE, genesis, params};
 
+use super::books::{Books, FINAL, changes, val};
 use super::{STAKE, all_but, committee, four, paid, post, post_child, set, slashes, tokens, until};
 
 #[test]
@@ -51,11 +52,14 @@ fn a_copied_commitment_opens_nothing_and_is_never_paid() {
     let mut cluster = four();
     let copier = 1;
     set(&mut cluster, copier, Behaviour::Copies);
+    let mut before = Books::of(&cluster);
     let mut id = post_child(&mut cluster);
     while !committee(&cluster, id).contains(&copier) {
         until(&mut cluster, id, JobState::Final);
+        before = Books::of(&cluster);
         id = post_child(&mut cluster);
     }
+    let honest = committee(&cluster, id).into_iter().find(|number| *number != copier).unwrap();
     let job = until(&mut cluster, id, JobState::Final);
     let operator = cluster.validators[copier].operator.address;
     let member = job.members.iter().find(|member| member.validator == operator).unwrap();
@@ -67,6 +71,9 @@ fn a_copied_commitment_opens_nothing_and_is_never_paid() {
     let found: Vec<_> = slashes(&cluster).iter().map(|s| (s.offence(), s.job, s.amount)).collect();
     assert_eq!(found, [(Offence::NoReveal, id, STAKE / 1000)]);
     assert_eq!(tokens(&cluster), all_but(copier, STAKE - STAKE / 1000));
+    let name = val(honest);
+    let expected = FINAL.into_iter().chain([(name.as_str(), 7_000), ("burned", 100_000)]);
+    assert_eq!(before.changes(&cluster), changes(expected));
 }
 
 #[test]
@@ -268,6 +275,7 @@ fn a_garbage_extension_keeps_its_vote_in_the_quorum_and_its_payload_out_of_the_s
 fn equivocating_commitments_bind_the_first_and_are_no_offence() {
     let mut cluster = four();
     cluster.behaviours = vec![Behaviour::Equivocates; cluster.behaviours.len()];
+    let before = Books::of(&cluster);
     let id = post_child(&mut cluster);
     for round in 0..12 {
         cluster.block(Plan { failed_rounds: round % 3, ..Plan::default() });
@@ -275,4 +283,7 @@ fn equivocating_commitments_bind_the_first_and_are_no_offence() {
     assert_eq!(cluster.job(id).state(), JobState::Final);
     assert_eq!(paid(&cluster.job(id), PayoutKind::Executor), [3_500; 2]);
     assert!(slashes(&cluster).is_empty());
+    let names: Vec<_> = committee(&cluster, id).into_iter().map(val).collect();
+    let paid = names.iter().map(|name| (name.as_str(), 3_500));
+    assert_eq!(before.changes(&cluster), changes(FINAL.into_iter().chain(paid)));
 }

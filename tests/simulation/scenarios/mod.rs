@@ -7,6 +7,7 @@ mod trials_challenges;
 mod trials_concessions;
 mod trials_lies;
 mod trials_silence;
+mod trials_timing;
 mod trials_waves;
 
 use lockstep_chain::envelope::any;

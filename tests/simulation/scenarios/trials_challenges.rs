@@ -17,7 +17,7 @@ use super::{
 };
 
 /// A challenge of the answer that stands.
-fn challenge(cluster: &Cluster, who: &str, job: u64) -> Any {
+pub(super) fn challenge(cluster: &Cluster, who: &str, job: u64) -> Any {
     any(&MsgChallenge {
         challenger: Account::named(who).text(),
         job,

@@ -49,10 +49,19 @@ fn concessions_within_a_year_cost_a_thousandth_then_a_tenth_then_half() {
     for share in [1000, 10, 2, 2] {
         let earlier = verdicts(&cluster).len();
         while verdicts(&cluster).len() == earlier {
-            let (id, _) = post_to_two(&mut cluster);
+            let before = Books::of(&cluster);
+            let (id, members) = post_to_two(&mut cluster);
             until(&mut cluster, id, JobState::Final);
             cluster.run(4);
             assert!(is_right(&cluster, id));
+            let names = members.map(val);
+            let burned = i64::try_from(stake / share).unwrap();
+            let expected: [(&str, i64); 3] = match members.iter().position(|it| *it == faulty) {
+                Some(at) => [(&names[1 - at], 7_000), ("burned", burned), ("burned", 0)],
+                None => [(&names[0], 3_500), (&names[1], 3_500), ("burned", 0)],
+            };
+            let expected = FINAL.into_iter().chain(expected);
+            assert_eq!(before.changes(&cluster), changes(expected));
         }
         let last = verdicts(&cluster).pop().unwrap();
         assert_eq!(last, (faulty, Offence::Conceded, stake / share));

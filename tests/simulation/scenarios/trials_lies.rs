@@ -7,8 +7,8 @@ use lockstep_tests::party::{Kind, Manner};
 
 use super::books::{Books, FINAL, changes, exec, val};
 use super::{
-    STAKE, all_but, committee, four, is_right, made, manner, paid, post_child, post_to_two,
-    refused, set, tokens, until, verdicts,
+    STAKE, all_but, committee, four, is_right, made, manner, paid, post_to_two, refused, set,
+    tokens, until, verdicts,
 };
 
 /// What a winner gets beside the costs of its moves: ten fees of the job.
@@ -47,12 +47,27 @@ fn a_liar_loses_half_once_then_everything_and_its_seat_and_nobody_else_loses() {
     set(&mut cluster, 0, Behaviour::LiesFrom(1));
     let mut convicted = 0;
     while convicted < 2 {
-        let id = post_child(&mut cluster);
-        let was_member = committee(&cluster, id).contains(&0);
+        let before = Books::of(&cluster);
+        let (id, members) = post_to_two(&mut cluster);
+        let was_member = members.contains(&0);
         until(&mut cluster, id, JobState::Final);
         cluster.run(4);
         assert!(is_right(&cluster, id));
         convicted += usize::from(was_member);
+        // The second time it loses the other half.
+        let (gain, burned) = (PREMIUM + 2 * MOVE, HALF - PREMIUM - 2 * MOVE);
+        let names = members.map(val);
+        let of = |number: usize| match (was_member, members[number]) {
+            (true, 0) => 0,
+            (true, _) => 7_000 + gain,
+            (false, _) => 3_500,
+        };
+        let expected = FINAL.into_iter().chain([
+            (names[0].as_str(), of(0)),
+            (names[1].as_str(), of(1)),
+            ("burned", if was_member { burned } else { 0 }),
+        ]);
+        assert_eq!(before.changes(&cluster), changes(expected));
         if convicted == 1 {
             assert_eq!(tokens(&cluster), all_but(0, STAKE / 2));
             assert_eq!(cluster.validator(0).power, 50);
@@ -251,13 +266,17 @@ fn a_trace_that_is_right_up_to_the_answer_is_refuted_at_its_last_leaf() {
 fn a_lie_at_any_leaf_is_found() {
     for leaf in [0, 1, 100, 255, 256, 300] {
         let mut cluster = four();
-        let (id, [liar, _]) = post_to_two(&mut cluster);
+        let before = Books::of(&cluster);
+        let (id, [liar, honest]) = post_to_two(&mut cluster);
         set(&mut cluster, liar, Behaviour::LiesOnceFor(id));
         manner(&mut cluster, &exec(liar), Manner { bogus: Some(leaf), ..Manner::default() });
         until(&mut cluster, id, JobState::Final);
         cluster.run(4);
         assert!(is_right(&cluster, id), "leaf {leaf}");
         assert_eq!(verdicts(&cluster), [(liar, Offence::WrongResult, STAKE / 2)], "leaf {leaf}");
+        let (name, gain) = (val(honest), PREMIUM + 2 * MOVE);
+        let won = [(name.as_str(), 7_000 + gain), ("burned", HALF - gain)];
+        assert_eq!(before.changes(&cluster), changes(FINAL.into_iter().chain(won)), "leaf {leaf}");
     }
 }
 

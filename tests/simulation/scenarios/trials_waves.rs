@@ -10,7 +10,7 @@ use lockstep_tests::keys::Account;
 use lockstep_tests::party::Manner;
 use prost_types::Any;
 
-use super::books::{Books, FINAL, changes, exec};
+use super::books::{Books, FINAL, changes, exec, val};
 use super::trials_lies::{HALF, MOVE, PREMIUM};
 use super::{STAKE, four, is_right, manner, post_to_two, set, slashes, tokens, until, verdicts};
 
@@ -91,7 +91,8 @@ fn the_council_cancels_one_verdict_of_a_wave_and_the_other_is_executed() {
 #[test]
 fn a_single_verdict_cannot_be_cancelled() {
     let mut cluster = four();
-    let (id, [liar, _]) = post_to_two(&mut cluster);
+    let before = Books::of(&cluster);
+    let (id, [liar, honest]) = post_to_two(&mut cluster);
     set(&mut cluster, liar, Behaviour::LiesOnceFor(id));
     while slashes(&cluster).is_empty() {
         cluster.run(1);
@@ -101,6 +102,14 @@ fn a_single_verdict_cannot_be_cancelled() {
     until(&mut cluster, id, JobState::Final);
     cluster.run(4);
     assert_eq!(verdicts(&cluster), [(liar, Offence::WrongResult, STAKE / 2)]);
+    let (name, gain) = (val(honest), PREMIUM + 2 * MOVE);
+    let expected = FINAL.into_iter().chain([
+        (name.as_str(), 7_000 + gain),
+        ("council", -1_000),
+        ("treasury", 1_000),
+        ("burned", HALF - gain),
+    ]);
+    assert_eq!(before.changes(&cluster), changes(expected));
 }
 
 #[test]

@@ -6,20 +6,23 @@
 //! by CometBFT's rule that an update of height h counts from h + 2, and compares them with the
 //! chain's. Whatever must hold after each block is asserted here.
 
+mod moves;
+mod replica;
+mod votes;
+
 use std::collections::{BTreeMap, BTreeSet};
-use std::sync::{Arc, Mutex};
+use std::sync::Arc;
 
 use lockstep_audit::books::Books;
 use lockstep_audit::books::statement::Kind as Book;
 use lockstep_chain::address::Address;
-use lockstep_chain::block::{self, Block, Evidence, Header, Outcome, TxOutcome, ValidatorUpdate};
-use lockstep_chain::envelope::{K256, Unsigned, Verifier};
+use lockstep_chain::block::{self, Block, Evidence, Header, Outcome, TxOutcome};
+use lockstep_chain::envelope::{Unsigned, Verifier};
 use lockstep_chain::genesis::Genesis;
 use lockstep_chain::state::tables::{ACCOUNTS, JOBS, TOTALS, VALIDATORS};
 use lockstep_chain::state::{MemoryState, Writes};
-use lockstep_chain::tree::{Blake3Rule, LeafWrite, Sequential, Tree};
-use lockstep_chain::{extension, invariants, mempool, proposal, staking};
-use lockstep_proto::lockstep::block::v1::{CanonicalVoteExtension, ExtendedCommit, ExtendedVote};
+use lockstep_chain::{invariants, mempool, proposal};
+use lockstep_proto::lockstep::block::v1::ExtendedCommit;
 use lockstep_proto::lockstep::chain::v1::Totals;
 use lockstep_proto::lockstep::job::v1::Job;
 use lockstep_proto::lockstep::member::v1;
@@ -27,9 +30,13 @@ use lockstep_proto::lockstep::staking::v1::Validator as StoredValidator;
 use prost::Message as _;
 use prost_types::Any;
 
-use crate::executor::{self, Behaviour};
+use crate::executor::Behaviour;
 use crate::keys::{Account, Validator};
-use crate::party::{Chair, Kind, Manner};
+use crate::party::{Chair, Manner};
+
+use self::moves::Sent;
+pub use self::moves::{Played, Weather};
+pub use self::replica::{Remembers, Replica};
 
 /// Bytes of a block that CometBFT allows.
 pub const BLOCK_BYTES_MAX: u64 = 4 << 20;
@@ -38,58 +45,8 @@ pub const GAS_LIMIT: u64 = 1_000_000;
 /// The fee of such a transaction, in ulock.
 pub const FEE: u64 = 1_000;
 
-/// What moves of trials sign: one may have a step recomputed.
-const PROOF_GAS_LIMIT: u64 = 5_000_000;
 /// The code of a move that found no place in the block.
 pub const NOT_PROPOSED: u32 = u32::MAX;
-
-/// A [`K256`] that remembers, so that many replicas cost one check.
-#[derive(Debug, Default)]
-pub struct Remembers(Mutex<BTreeMap<Asked, bool>>);
-
-/// Key, digest and signature.
-type Asked = ([u8; 33], [u8; 32], [u8; 64]);
-
-impl Verifier for Remembers {
-    fn verify(&self, key: &[u8; 33], digest: &[u8; 32], signature: &[u8; 64]) -> bool {
-        let mut known = self.0.lock().unwrap();
-        *known
-            .entry((*key, *digest, *signature))
-            .or_insert_with(|| K256.verify(key, digest, signature))
-    }
-}
-
-/// One copy of the chain.
-#[derive(Debug)]
-pub struct Replica {
-    /// The committed state.
-    pub state: MemoryState,
-    tree: Tree<Blake3Rule>,
-}
-
-impl Replica {
-    fn new(writes: &Writes) -> Self {
-        let mut replica = Self { state: MemoryState::default(), tree: Tree::default() };
-        replica.commit(writes.clone());
-        replica
-    }
-
-    fn commit(&mut self, writes: Writes) -> [u8; 32] {
-        let pending = self.tree.root_after(&Sequential, &writes).unwrap();
-        self.tree.commit(&Sequential, pending).unwrap();
-        self.state.apply(writes);
-        self.tree.root().unwrap()
-    }
-
-    /// The root of a tree that is built anew from the whole state.
-    fn rebuilt_root(&self) -> [u8; 32] {
-        let leaf = |(position, (key, value)): (u32, (&Vec<u8>, &Vec<u8>))| {
-            LeafWrite::new::<Blake3Rule>(key, Some(value), position)
-        };
-        let leaves = (0..).zip(&self.state.0).map(leaf).collect();
-        Tree::<Blake3Rule>::build(&Sequential, leaves).unwrap().root().unwrap()
-    }
-}
 
 /// What happens at a height, beside what executors do of themselves.
 #[derive(Debug, Default, Clone)]
@@ -138,8 +95,10 @@ pub struct Cluster {
     pub behaviours: Vec<Behaviour>,
     /// How accounts play trials: executors, where not as one should, and auditors.
     pub manners: BTreeMap<String, Manner>,
-    /// What they have sent for their trials, and what became of it.
+    /// What they have sent for their trials that arrived, and what became of it.
     pub played: Vec<Played>,
+    /// What may happen to moves on their way; nothing unless told.
+    pub weather: Option<Weather>,
     /// The copies of the chain.
     pub replicas: Vec<Replica>,
     /// Of the last block.
@@ -157,20 +116,8 @@ pub struct Cluster {
     pending: BTreeMap<Address, u64>,
     accounts: BTreeMap<String, Account>,
     chairs: BTreeMap<String, Chair>,
+    sent: Vec<Sent>,
     verifier: Arc<Remembers>,
-}
-
-/// Something that was sent for a trial.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Played {
-    /// The block that it came into.
-    pub height: u64,
-    /// The account.
-    pub who: String,
-    /// What it did.
-    pub kind: Kind,
-    /// 0, or why it was refused.
-    pub code: u32,
 }
 
 impl Cluster {
@@ -207,6 +154,8 @@ impl Cluster {
             pending: BTreeMap::new(),
             accounts: BTreeMap::new(),
             chairs: BTreeMap::new(),
+            sent: Vec::new(),
+            weather: None,
             manners: BTreeMap::new(),
             played: Vec::new(),
             verifier: Arc::default(),
@@ -306,62 +255,6 @@ impl Cluster {
         unsigned.sign(&self.keys(signer).key)
     }
 
-    /// What the executors send of themselves: deliveries and proofs of possession, free of fees.
-    fn duties(&mut self) -> Vec<Vec<u8>> {
-        let mut txs = Vec::new();
-        for number in 0..self.validators.len() {
-            let me = self.validators[number].clone();
-            let stored = VALIDATORS.get(self.state(), &me.operator.address).unwrap();
-            if stored.is_none_or(|stored| stored.executor != me.executor.address) {
-                continue;
-            }
-            for message in executor::messages(self.state(), &me, self.behaviours[number]) {
-                let name = me.executor.name.clone();
-                let unsigned = Unsigned { fee: 0, ..self.unsigned(&name, vec![message]) };
-                txs.push(unsigned.sign(&me.executor.key));
-            }
-        }
-        txs
-    }
-
-    /// Who may take part in trials: the executors that are alive, and everyone with a manner.
-    fn parties(&self) -> Vec<(String, Behaviour)> {
-        let mut parties = Vec::new();
-        for (me, behaviour) in self.validators.iter().zip(&self.behaviours) {
-            let stored = VALIDATORS.get(self.state(), &me.operator.address).unwrap();
-            let works = stored.is_some_and(|stored| stored.executor == me.executor.address);
-            if works && *behaviour != Behaviour::Dead {
-                parties.push((me.executor.name.clone(), *behaviour));
-            }
-        }
-        let outside = self.manners.keys().filter(|name| !name.starts_with("exec"));
-        parties.extend(outside.map(|name| (name.clone(), Behaviour::Honest)));
-        parties
-    }
-
-    /// What everybody sends for trials.
-    fn moves(&mut self) -> Vec<(Played, Vec<u8>)> {
-        let mut moves = Vec::new();
-        for (who, behaviour) in self.parties() {
-            let account = self.keys(&who);
-            let manner = self.manners.get(&who).cloned().unwrap_or_default();
-            let mut chair = self.chairs.remove(&who).unwrap_or_default();
-            let revealed = |job| behaviour.claim(job);
-            for act in chair.acts(self.state(), &account, &manner, &revealed) {
-                // A challenge alone is no duty.
-                let mut unsigned = self.unsigned(&who, act.messages);
-                if act.kind != Kind::Challenge {
-                    (unsigned.fee, unsigned.gas_limit) = (0, PROOF_GAS_LIMIT);
-                }
-                let kind = act.kind;
-                let played = Played { height: self.height + 1, who: who.clone(), kind, code: 0 };
-                moves.push((played, unsigned.sign(&account.key)));
-            }
-            self.chairs.insert(who, chair);
-        }
-        moves
-    }
-
     /// Plays a height, and asserts everything that must hold after it.
     ///
     /// # Panics
@@ -372,7 +265,7 @@ impl Cluster {
         self.time_ms += if plan.step_ms == 0 { 1000 } else { plan.step_ms };
         let mut txs = self.duties();
         let moves = self.moves();
-        txs.extend(moves.iter().map(|(_, tx)| tx.clone()));
+        txs.extend(moves.iter().map(|it| it.tx.clone()));
         txs.extend(plan.txs.iter().cloned());
         let commit = self.last_commit.clone().filter(|_| !plan.restart);
         let mut proposed = Vec::new();
@@ -400,10 +293,10 @@ impl Cluster {
             assert_eq!(self.replicas[0].rebuilt_root(), roots[0], "height {height}: rebuilt root");
         }
         self.note(&roots[0], &outcome);
-        for (mut played, tx) in moves {
+        for Sent { played, tx, .. } in moves {
             let place = proposed.iter().position(|found| *found == tx);
-            played.code = place.map_or(NOT_PROPOSED, |place| outcome.txs[place].code);
-            self.played.push(played);
+            let code = place.map_or(NOT_PROPOSED, |place| outcome.txs[place].code);
+            self.played.push(Played { height, code, ..played });
         }
         self.keep_books(height, &proposed, &outcome);
         self.height = height;
@@ -476,63 +369,6 @@ impl Cluster {
         block::finalize(self.state(), &block, self.verifier.as_ref()).unwrap().writes
     }
 
-    /// Extends, verifies and signs the votes of a height; gives its extended commit.
-    fn vote(&self, height: u64, plan: &Plan) -> ExtendedCommit {
-        let set = &self.sets[&height];
-        let total: u64 = set.values().sum();
-        let mut left = total;
-        let mut votes = Vec::new();
-        for round in 0..=plan.failed_rounds {
-            votes.clear();
-            left = total;
-            for (number, me) in self.validators.iter().enumerate() {
-                let Some(power) = set.get(&me.consensus_key()) else { continue };
-                if plan.absent.contains(&number) && 3 * (left - power) > 2 * total {
-                    left -= power;
-                    continue;
-                }
-                let own = &self.replicas[number % self.replicas.len()].state;
-                let behaviour = self.behaviours[number];
-                let offers = executor::offers(own, &self.validators, me, behaviour, round);
-                let honest = extension::extend(own, &me.operator.address, &offers).unwrap();
-                assert!(extension::verify(&honest), "height {height}: an own extension is refused");
-                let payload = plan.late.get(&number).unwrap_or(&honest).clone();
-                votes.push(self.signed_vote(me, height, round, payload));
-            }
-        }
-        assert!(3 * left > 2 * total);
-        // CometBFT's order is another than the chain's.
-        votes.reverse();
-        let round = i32::try_from(plan.failed_rounds).unwrap();
-        ExtendedCommit { empty: false, round, votes }
-    }
-
-    /// A precommit's extension as its validator signs it.
-    ///
-    /// # Panics
-    /// Where the height does not fit.
-    #[must_use]
-    pub fn signed_vote(
-        &self,
-        me: &Validator,
-        height: u64,
-        round: u32,
-        extension: Vec<u8>,
-    ) -> ExtendedVote {
-        let document = CanonicalVoteExtension {
-            extension: extension.clone(),
-            height: i64::try_from(height).unwrap(),
-            round: round.into(),
-            chain_id: self.chain_id.clone(),
-        };
-        let signature = me.consensus.sign(&document.encode_length_delimited_to_vec());
-        ExtendedVote {
-            validator_address: me.consensus_address().to_vec(),
-            extension,
-            signature: signature.to_bytes().to_vec(),
-        }
-    }
-
     fn finalize(&self, height: u64, txs: &[Vec<u8>], plan: &Plan) -> Outcome {
         let header = Header {
             height,
@@ -586,31 +422,6 @@ impl Cluster {
         }
         for event in outcome.events.iter().chain(outcome.txs.iter().flat_map(|tx| &tx.events)) {
             self.transcript.update(format!("{event:?}").as_bytes());
-        }
-    }
-
-    /// Applies validator updates by CometBFT's rule, and compares with what the chain believes.
-    fn follow(&mut self, updates: &[ValidatorUpdate]) {
-        let mut next = self.sets[&(self.height + 1)].clone();
-        let keys: BTreeSet<_> = updates.iter().map(|update| update.key).collect();
-        assert_eq!(keys.len(), updates.len(), "a validator is updated twice");
-        for update in updates {
-            if update.power == 0 {
-                assert!(
-                    next.remove(&update.key).is_some(),
-                    "CometBFT refuses to remove a stranger"
-                );
-            } else {
-                next.insert(update.key, update.power);
-            }
-        }
-        assert!(!next.is_empty(), "CometBFT refuses an empty set");
-        self.sets.insert(self.height + 2, next);
-        for height in [self.height + 1, self.height + 2] {
-            let known = staking::power::signers(self.state(), height).unwrap().validators;
-            let known: BTreeMap<[u8; 32], u64> =
-                known.into_iter().map(|v| (v.consensus_key.try_into().unwrap(), v.power)).collect();
-            assert_eq!(known, self.sets[&height], "the validator sets of height {height} differ");
         }
     }
 }
