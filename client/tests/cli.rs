@@ -1,9 +1,13 @@
 //! What the command line says and how it ends, above all where the input is bad.
 
+use std::io::{BufRead as _, BufReader};
+use std::net::TcpListener;
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
+use std::time::Duration;
 
+use lockstep_audit::sample::Sample;
 use lockstep_vm::artefact::{Attachment, Description, Writer};
 use lockstep_vm::program::{FORMAT, Index, Input, Op, Program, Tensor};
 use tempfile::TempDir;
@@ -44,16 +48,20 @@ impl Run {
         path.to_str().unwrap().to_owned()
     }
 
-    fn lockstep(&self, arguments: &[&str]) -> Output {
-        Command::new(env!("CARGO_BIN_EXE_lockstep"))
+    fn command(&self, arguments: &[&str]) -> Command {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_lockstep"));
+        command
             .args(arguments)
             .env_clear()
             .env("LOCKSTEP_HOME", self.home.path())
             .env("LOCKSTEP_NODE", NO_NODE)
             .env("LOCKSTEP_BLOBS", NO_NODE)
-            .stdin(Stdio::null())
-            .output()
-            .unwrap()
+            .stdin(Stdio::null());
+        command
+    }
+
+    fn lockstep(&self, arguments: &[&str]) -> Output {
+        self.command(arguments).output().unwrap()
     }
 
     /// Standard output of a call that must go well.
@@ -190,6 +198,43 @@ fn without_a_node_the_address_asked_is_named() {
         let error = run.refused(arguments);
         assert!(error.contains(NO_NODE), "{error}");
     }
+}
+
+#[test]
+fn a_folder_of_artefacts_that_is_not_there_is_named_before_any_block_is_asked_for() {
+    let run = Run::new();
+    let genesis = run.write("genesis.json", Sample::new(1, 2).unwrap().genesis);
+    let replay = ["audit", "replay", "--genesis", &genesis, "--blocks", NO_NODE];
+    let with = |more: &[&str]| run.lockstep(&[&replay, more].concat());
+    let words = |output: &Output| String::from_utf8(output.stdout.clone()).unwrap();
+    let output = with(&["--recompute", "all", "--artefacts", "/nowhere"]);
+    assert_eq!(output.status.code(), Some(11));
+    assert!(words(&output).contains("cannot read nowhere"), "{}", words(&output));
+    let output = with(&["--recompute", "all"]);
+    assert!(words(&output).contains("INCOMPLETE: index.jsonl"), "{}", words(&output));
+}
+
+#[test]
+fn a_second_ctrl_c_ends_a_replay_whose_source_does_not_answer() {
+    let run = Run::new();
+    let genesis = run.write("genesis.json", Sample::new(1, 2).unwrap().genesis);
+    let silent = TcpListener::bind("127.0.0.1:0").unwrap();
+    let url = format!("http://{}", silent.local_addr().unwrap());
+    let mut replay = run.command(&["audit", "replay", "--genesis", &genesis, "--blocks", &url]);
+    let mut child = replay.stdout(Stdio::null()).stderr(Stdio::piped()).spawn().unwrap();
+    let _connection = silent.accept().unwrap();
+    let id = child.id().to_string();
+    let interrupt = || {
+        // The program listens a moment after it asked, or said something.
+        std::thread::sleep(Duration::from_millis(300));
+        Command::new("kill").args(["-INT", &id]).status().unwrap();
+    };
+    interrupt();
+    let mut line = String::new();
+    BufReader::new(child.stderr.take().unwrap()).read_line(&mut line).unwrap();
+    assert!(line.contains("ctrl-c again"), "{line}");
+    interrupt();
+    assert_eq!(child.wait().unwrap().code(), Some(11));
 }
 
 #[test]

@@ -13,7 +13,6 @@ mod tests;
 
 pub use index::{FORMAT, Head, INDEX, Index, Segment};
 pub use read::{Archive, Place, verify};
-pub use segment::{decode, encode};
 pub use write::Writer;
 
 /// The genesis file in an archive.
