@@ -128,3 +128,29 @@ fn a_job_that_could_not_be_run_is_not_counted_and_a_signal_ends_it() {
         assert_eq!(report.facts["jobs_recomputed"], 0);
     }
 }
+
+#[test]
+fn a_job_gives_its_result_and_where_it_was_delivered_its_output() {
+    let folder = tempfile::tempdir().unwrap();
+    let (path, version) = model(folder.path(), 0);
+    let mut holdings = Holdings::new("http://127.0.0.1:9", Some(1)).unwrap();
+    holdings.add_artefact(&path).unwrap();
+    let run = holdings.run(&version, &job()).unwrap();
+    let result_root = run.answer().result_root.to_vec();
+    // Not delivered yet, and delivered.
+    let open = Job { result_root, ..job() };
+    super::job(&holdings, &version, &open).unwrap();
+    let right = Job { delivered_height: 9, output: run.output().to_vec(), ..open };
+    super::job(&holdings, &version, &right).unwrap();
+    let with = |change: &dyn Fn(&mut Job)| {
+        let mut wrong = right.clone();
+        change(&mut wrong);
+        match super::job(&holdings, &version, &wrong) {
+            Err(Stop::Difference(found)) => found.what,
+            other => panic!("{other:?}"),
+        }
+    };
+    assert_eq!(with(&|job| job.result_root[3] ^= 1), "the job's result");
+    assert_eq!(with(&|job| job.output[3] ^= 1), "the job's output");
+    assert_eq!(with(&|job| job.output.push(0)), "the job's output");
+}

@@ -74,12 +74,20 @@ async fn a_receipt_is_verified_offline_recomputed_and_refused_where_a_byte_is_fl
     let (exit, report) = audit(&["verify", text(&file), "--genesis", text(&genesis)]);
     assert!(start.elapsed() < Duration::from_secs(1), "{:?}", start.elapsed());
     assert_eq!((exit, &report["facts"]["state"]), (0, &"final".into()), "{report}");
+    assert_eq!(report["facts"]["recomputed"], false, "{report}");
+    // The set of validators alone is that of the network which is named beside it.
+    let (set, chain) = (&report["facts"]["validators_hash"], &report["chain_id"]);
+    for (chain, must) in [(chain.as_str().unwrap(), 0), ("another", 10)] {
+        let set = ["--validators-hash", set.as_str().unwrap(), "--chain-id", chain];
+        let (exit, report) = audit(&[&["verify", text(&file)], &set[..]].concat());
+        assert_eq!(exit, must, "{report}");
+    }
     let (exit, report) = audit(&["verify", text(&file)]);
     assert_eq!((exit, &report["verdict"]), (11, &"incomplete".into()), "{report}");
     let artefact = folder.path().join("tiny.lockstep");
     let again = ["--recompute", "--artefact", text(&artefact), "--genesis", text(&genesis)];
     let (exit, report) = audit(&[&["verify", text(&file)], &again[..]].concat());
-    assert_eq!(exit, 0, "{report}");
+    assert_eq!((exit, &report["facts"]["recomputed"]), (0, &true.into()), "{report}");
     let bytes = std::fs::read(&file).unwrap();
     for at in 0..bytes.len() {
         let mut wrong = bytes.clone();

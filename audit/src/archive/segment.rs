@@ -13,7 +13,7 @@ use crate::source::Entry;
 const HEAD_BYTES: usize = 4 + 32;
 
 /// Appends a height to a segment's bytes.
-pub fn encode(entry: &Entry, out: &mut Vec<u8>) {
+pub(super) fn encode(entry: &Entry, out: &mut Vec<u8>) {
     let record = Record {
         block: entry.block.encode_to_vec(),
         commit: entry.commit.encode_to_vec(),
@@ -33,7 +33,11 @@ pub fn encode(entry: &Entry, out: &mut Vec<u8>) {
 ///
 /// # Errors
 /// Where nothing more can be read, with the height at which.
-pub fn decode(segment: &Segment, bytes: &[u8], from: u64) -> Result<Vec<Entry>, Box<Difference>> {
+pub(super) fn decode(
+    segment: &Segment,
+    bytes: &[u8],
+    from: u64,
+) -> Result<Vec<Entry>, Box<Difference>> {
     let mut rest = bytes;
     let mut entries = Vec::new();
     let mut damaged = false;

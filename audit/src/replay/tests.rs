@@ -174,6 +174,10 @@ fn two_thirds_of_the_power_must_have_voted() {
         entry.commit.signatures[0] = absent.clone();
         entry.commit.signatures[1] = absent.clone();
     });
+    // It must be written as CometBFT writes it, or there were two commits of one meaning.
+    let timeless = CommitSig { timestamp: None, ..absent.clone() };
+    let other = changed(&chain, |entry| entry.commit.signatures[0] = timeless.clone());
+    assert_eq!(difference(&chain, other).what, "commit.signatures[0].timestamp");
     let found = difference(&chain, entries);
     assert_eq!(found.what, "commit.power");
     assert_eq!(found.expected, "more than 2/3 of 40");
