@@ -143,9 +143,14 @@ impl Table {
             stubborn,
         };
         let seat = Arc::new(Mutex::new(Seat::new(player, run)));
-        let height = self.dockets.borrow().height;
-        lock(&self.seats).insert(job, (height, Arc::clone(&seat)));
+        self.keep_seat(job, Arc::clone(&seat));
         seat
+    }
+
+    /// Keeps a place for some heights, until its trial shows.
+    pub(crate) fn keep_seat(&self, job: u64, seat: Shared<Run>) {
+        let height = self.dockets.borrow().height;
+        lock(&self.seats).insert(job, (height, seat));
     }
 
     /// Leaves the place in a trial: it is taken anew, by computing again.

@@ -249,6 +249,8 @@ impl Table {
         let now_ms = self.tools.node.tip().await?.time_ms;
         let accused = accuse(self.as_ref(), &seat, &job, now_ms).await;
         drop(place);
+        // To trace it may have taken many heights.
+        self.keep_seat(job.id, seat);
         match accused {
             Ok(()) => {
                 tracing::warn!(
