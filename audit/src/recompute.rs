@@ -196,8 +196,9 @@ impl Holdings {
     fn fetch(&self, root: &[u8], bytes_max: usize) -> Result<Vec<u8>> {
         let name = format!("v1/blobs/{}", hex::encode(root));
         self.blobs.get(&name, bytes_max)?.ok_or_else(|| {
-            let what = format!("{} does not have {}", self.blobs.url(), hex::encode(root));
-            Stop::incomplete(what, "give the file, or another blob service by --blobs")
+            let what = format!("the blob service does not have {}", hex::encode(root));
+            let hint = "give the file, or another blob service by --blobs";
+            Stop::incomplete(what, format!("{hint} (asked {})", self.blobs.url()))
         })
     }
 }

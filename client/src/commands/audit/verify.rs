@@ -104,7 +104,7 @@ fn again(blobs: &str, arguments: &Verify, checked: &Checked) -> lockstep_audit::
         let root = holdings.add_artefact(path)?;
         if root.as_slice() != version.artefact_root {
             let ran = hex::encode(&version.artefact_root);
-            let what = format!("{} is {}; the job ran {ran}", path.display(), hex::encode(root));
+            let what = format!("the artefact is {}; the job ran {ran}", hex::encode(root));
             return Err(Stop::incomplete(what, "give the model's own artefact by --artefact"));
         }
     }
@@ -113,7 +113,7 @@ fn again(blobs: &str, arguments: &Verify, checked: &Checked) -> lockstep_audit::
         let root = holdings.add_input(bytes);
         if root.as_slice() != job.input_root {
             let ran = hex::encode(&job.input_root);
-            let what = format!("{} is {}; the job ran {ran}", path.display(), hex::encode(root));
+            let what = format!("the input is {}; the job ran {ran}", hex::encode(root));
             return Err(Stop::incomplete(what, "give the job's own input by --input"));
         }
     }
