@@ -128,6 +128,7 @@ pub fn default_params(treasury: &Address) -> Params {
         slash_concede_again_bps: 1_000,
         slash_concede_often_bps: 5_000,
         concede_fee_factor: 10,
+        trial_us_per_leaf: 500,
     }
 }
 

@@ -32,8 +32,8 @@ use lockstep_proto::lockstep::staking::v1::{
     QueryValidatorRequest, QueryValidatorsResponse,
 };
 use lockstep_proto::lockstep::trial::v1::{
-    QueryTraceNodesRequest, QueryTraceNodesResponse, QueryTrialRequest, QueryTrialsResponse,
-    QueryVerifiedRequest, QueryVerifiedResponse, Supporter, Trial,
+    QueryTraceNodesRequest, QueryTraceNodesResponse, QueryTrialRequest, QueryTrialsRequest,
+    QueryTrialsResponse, QueryVerifiedRequest, QueryVerifiedResponse, Supporter, Trial,
 };
 use prost::Message;
 
@@ -320,7 +320,8 @@ fn trials_of(state: &dyn StateRead, operator: &Address) -> Result<Vec<u64>, Faul
             || trial.supporters.iter().any(supports)
             || trial.challenges.iter().any(|challenge| challenge.account == executor)
     };
-    let running = TRIALS.scan(state, &(), QUERY_ITEMS_MAX)?.into_iter();
+    // All of them: whoever does not hear of its own trial loses it.
+    let running = TRIALS.scan(state, &(), usize::MAX)?.into_iter();
     Ok(running.filter(|(_, trial)| concerned(trial)).map(|(job, _)| job).collect())
 }
 
@@ -332,7 +333,8 @@ fn trials(state: &dyn StateRead, name: &str, data: &[u8]) -> Result<Answer, TxEr
             object(state, &TRIALS, &request.job, NOT_ON_TRIAL)
         }
         "Trials" => {
-            let running = TRIALS.scan(state, &(), QUERY_ITEMS_MAX)?;
+            let request: QueryTrialsRequest = decode(data)?;
+            let running = TRIALS.scan_from(state, &request.from, QUERY_ITEMS_MAX)?;
             let trials = running.into_iter().map(|(_, trial)| trial).collect();
             Ok(answer(&QueryTrialsResponse { height, trials }))
         }

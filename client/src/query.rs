@@ -200,7 +200,15 @@ pub async fn trial(client: &Client, job: u64) -> Result<Trial> {
 /// # Errors
 /// As [`ask`].
 pub async fn trials(client: &Client) -> Result<QueryTrialsResponse> {
-    ask(client, "/lockstep.trial.v1.Query/Trials", &QueryTrialsRequest {}).await
+    let (path, mut all) = ("/lockstep.trial.v1.Query/Trials", QueryTrialsResponse::default());
+    loop {
+        let from = all.trials.last().map_or(0, |trial| trial.job.saturating_add(1));
+        let page: QueryTrialsResponse = ask(client, path, &QueryTrialsRequest { from }).await?;
+        if page.trials.is_empty() {
+            return Ok(QueryTrialsResponse { height: page.height, ..all });
+        }
+        all.trials.extend(page.trials);
+    }
 }
 
 /// What was opened below a node of a trace, 32 bytes each; nothing where it was not opened.

@@ -17,6 +17,9 @@ use crate::state::tables::{
     UNBONDINGS_OF, VALIDATORS,
 };
 
+/// Concessions that are remembered. Two decide a penalty; verdicts of a wave can be cancelled.
+const CONCESSIONS_MAX: usize = 16;
+
 /// What a validator has done, and when the stake that is liable for it was bonded.
 #[derive(Debug, Clone)]
 pub struct Finding {
@@ -80,7 +83,7 @@ fn penalty(ctx: &Context<'_, '_>, validator: &mut Validator, finding: &Finding) 
             validator.conceded_ms.retain(|time_ms| *time_ms > since);
             let before = validator.conceded_ms.len();
             validator.conceded_ms.push(ctx.tip.time_ms);
-            let forget = validator.conceded_ms.len().saturating_sub(2);
+            let forget = validator.conceded_ms.len().saturating_sub(CONCESSIONS_MAX);
             validator.conceded_ms.drain(..forget);
             match before {
                 0 => Penalty { least: finding.least, ..plain(params.slash_concede_bps) },
@@ -114,6 +117,7 @@ pub fn record(ctx: &mut Context<'_, '_>, finding: Finding) -> Result<(), TxError
         job: finding.job,
         infraction_height: finding.infraction_height,
         decided_height: height,
+        decided_ms: ctx.tip.time_ms,
         execute_height: height.saturating_add(ctx.params.verdict_delay_blocks),
         fraction_bps: penalty.fraction_bps,
         removal: penalty.removal,

@@ -80,7 +80,7 @@ fn delay(ctx: &Context<'_, '_>, slash: &mut Slash, seen_height: u64) {
 /// Moves a verdict that still waits.
 fn put_off(ctx: &mut Context<'_, '_>, id: u64, seen_height: u64) -> Result<(), Fault> {
     let mut slash = SLASHES.must(ctx.state, &id)?;
-    if slash.executed {
+    if slash.executed || slash.cancelled {
         return Ok(());
     }
     SLASHES_DUE.delete(ctx.state, &(slash.execute_height, id));
@@ -120,7 +120,8 @@ pub fn cancel(
     if slash.offence() == Offence::WrongResult {
         validator.proven_wrong = validator.proven_wrong.saturating_sub(1);
     } else {
-        validator.conceded_ms.pop();
+        let found = validator.conceded_ms.iter().position(|ms| *ms == slash.decided_ms);
+        found.map(|place| validator.conceded_ms.remove(place));
     }
     VALIDATORS.put(ctx.state, &operator, &validator);
     slash.cancelled = true;

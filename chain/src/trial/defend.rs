@@ -2,7 +2,7 @@
 
 use alloc::vec::Vec;
 
-use lockstep_proto::lockstep::job::v1::{MemberState, RunStatus};
+use lockstep_proto::lockstep::job::v1::{Job, MemberState, RunStatus};
 use lockstep_proto::lockstep::trial::v1::{SupporterState, Trace, Trial};
 use lockstep_vm::artefact::Manifest;
 use lockstep_vm::hash::Hex;
@@ -79,8 +79,7 @@ pub fn defend(
         return Err(DEFENDED_ALREADY.into());
     }
     let number = u32::try_from(trial.traces.len()).map_err(|_| TOO_MANY_TRACES)?;
-    let manifest = manifest(ctx, job.version)?;
-    let leaves = Layout::new(manifest.verified(), tokens(&job)?).leaf_count();
+    let leaves = leaves(ctx, &job)?;
     if !holds(claim, leaves) {
         return Err(BAD_TRACE.into());
     }
@@ -112,7 +111,7 @@ pub fn defend(
 }
 
 /// Whether the nodes fold to the root, and its last leaf says what the answer says.
-fn holds(claim: &Claim, leaves: u64) -> bool {
+pub(super) fn holds(claim: &Claim, leaves: u64) -> bool {
     let status = match claim.status {
         RunStatus::Halted => Status::Halted,
         RunStatus::Fault => Status::Fault,
@@ -122,7 +121,7 @@ fn holds(claim: &Claim, leaves: u64) -> bool {
     let Some(last) = leaves.checked_sub(1) else { return false };
     let leaf = last_leaf(leaves, status, &claim.output_root);
     top.is_some_and(|top| merkle::root_of_top(leaves, &top) == claim.steps_root)
-        && merkle::verify_hash(&claim.steps_root, last, leaves, &leaf, &claim.last_path)
+        && merkle::verify_many(&claim.steps_root, leaves, &[(last, leaf)], &claim.last_path)
 }
 
 /// Members that revealed the answer and its author always have a place for their trace; the others
@@ -146,11 +145,20 @@ pub(super) fn manifest(ctx: &Context<'_, '_>, version: u64) -> Result<Manifest, 
     Ok(Manifest::decode(&bytes).map_err(|_| Fault::Corrupt("manifests"))?)
 }
 
+/// The number of leaves of a job's trace.
+///
+/// # Errors
+/// A fault where the state is corrupt.
+pub(super) fn leaves(ctx: &Context<'_, '_>, job: &Job) -> Result<u64, TxError> {
+    let manifest = manifest(ctx, job.version)?;
+    Ok(Layout::new(manifest.verified(), tokens(job)?).leaf_count())
+}
+
 /// The number of token ids in a job's input.
 ///
 /// # Errors
 /// A fault where it does not fit.
-pub(super) fn tokens(job: &lockstep_proto::lockstep::job::v1::Job) -> Result<u32, Fault> {
+pub(super) fn tokens(job: &Job) -> Result<u32, Fault> {
     u32::try_from(job.input_bytes / 4).map_err(|_| Fault::Invariant("a job has too many tokens"))
 }
 

@@ -118,14 +118,15 @@ pub fn call(ctx: &mut Context<'_, '_>, signer: &Address, node: &Node) -> Result<
     let key = (node.job, node.trace, node.level, node.position);
     let open = node.level > 0 && TRACE_NODES.has(ctx.state, &key)?;
     let state = if open { GameState::Call } else { GameState::Open };
+    let (move_counter, move_time_ms) = next_deadline(ctx, &trial);
     let game = Game {
         trace: node.trace,
         challenger: account.to_vec(),
         level: node.level,
         position: node.position,
         state: state.into(),
-        move_counter: ctx.tip.trial_clock.saturating_add(ctx.params.trial_move_blocks.max(1)),
-        move_time_ms: ctx.tip.time_ms.saturating_add(ctx.params.trial_move_ms),
+        move_counter,
+        move_time_ms,
         moves: before.map_or(0, |game| game.moves).saturating_add(1),
     };
     match place.and_then(|place| trial.games.get_mut(place)) {
@@ -134,6 +135,15 @@ pub fn call(ctx: &mut Context<'_, '_>, signer: &Address, node: &Node) -> Result<
     }
     ctx.emit(event("called", node).with("challenger", address::account(&account)));
     keep(ctx, job, &trial)
+}
+
+/// Until when the next move has time, on the trial clock and in block time.
+fn next_deadline(ctx: &Context<'_, '_>, trial: &Trial) -> (u64, u64) {
+    let time_ms = ctx.params.trial_move_ms.saturating_add(trial.trace_ms);
+    (
+        ctx.tip.trial_clock.saturating_add(ctx.params.trial_move_blocks.max(1)),
+        ctx.tip.time_ms.saturating_add(time_ms),
+    )
 }
 
 fn event(kind: &str, node: &Node) -> Event {
@@ -177,8 +187,7 @@ pub fn open(
     }
     spend(ctx, 1)?;
     TRACE_NODES.put(ctx.state, &(node.job, node.trace, node.level, node.position), &nodes.concat());
-    let counter = ctx.tip.trial_clock.saturating_add(ctx.params.trial_move_blocks.max(1));
-    let time_ms = ctx.tip.time_ms.saturating_add(ctx.params.trial_move_ms);
+    let (counter, time_ms) = next_deadline(ctx, &trial);
     for game in trial.games.iter_mut().filter(|game| waits(game)) {
         game.set_state(GameState::Call);
         (game.move_counter, game.move_time_ms) = (counter, time_ms);

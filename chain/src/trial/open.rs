@@ -17,6 +17,7 @@ use crate::event::Event;
 use crate::job::{self, present};
 use crate::limits::{TRIAL_AUTHORS_MAX, TRIAL_CHALLENGES_MAX};
 use crate::state::tables::{Hash, VALIDATORS};
+use crate::trial::defend::leaves;
 
 /// The answer is not in its challenge window, or the trial takes no more challenges.
 pub const NO_WINDOW: Reject =
@@ -50,8 +51,10 @@ pub fn by_difference(ctx: &mut Context<'_, '_>, mut job: Job) -> Result<(), TxEr
 /// A trial of everything that members of this attempt stand behind.
 fn begin(ctx: &Context<'_, '_>, job: &mut Job) -> Result<Trial, TxError> {
     let params = ctx.params;
+    let trace_ms = trace_ms(ctx, job)?;
     let defend_counter = ctx.tip.trial_clock.saturating_add(params.trial_defend_blocks.max(1));
-    let defend_time_ms = ctx.tip.time_ms.saturating_add(params.trial_defend_ms);
+    let defend_time_ms =
+        ctx.tip.time_ms.saturating_add(params.trial_defend_ms).saturating_add(trace_ms);
     let mut trial = Trial {
         job: job.id,
         attempt: job.attempt,
@@ -59,7 +62,8 @@ fn begin(ctx: &Context<'_, '_>, job: &mut Job) -> Result<Trial, TxError> {
         defend_counter,
         defend_time_ms,
         call_counter: defend_counter.saturating_add(params.trial_call_blocks),
-        call_time_ms: defend_time_ms.saturating_add(params.trial_call_ms),
+        call_time_ms: defend_time_ms.saturating_add(params.trial_call_ms).saturating_add(trace_ms),
+        trace_ms,
         challenge_blocks_left: job.challenge_counter.saturating_sub(ctx.tip.counter),
         challenge_ms_left: job.challenge_time_ms.saturating_sub(ctx.tip.time_ms),
         ..Trial::default()
@@ -86,6 +90,12 @@ fn begin(ctx: &Context<'_, '_>, job: &mut Job) -> Result<Trial, TxError> {
     }
     job.set_state(JobState::OnTrial);
     Ok(trial)
+}
+
+/// How long an honest party may trace the job, so that no window ends before it could.
+fn trace_ms(ctx: &Context<'_, '_>, job: &Job) -> Result<u64, TxError> {
+    let leaves = leaves(ctx, job)?;
+    Ok(leaves.saturating_mul(ctx.params.trial_us_per_leaf).div_ceil(1_000))
 }
 
 fn push_answer(trial: &mut Trial, result_root: &[u8], author: &[u8]) -> Result<u32, TxError> {

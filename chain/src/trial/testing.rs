@@ -82,6 +82,7 @@ pub(crate) fn params() -> Params {
         trial_move_blocks: 2,
         trial_move_ms: 0,
         trial_move_cost: 100,
+        trial_us_per_leaf: 0,
         ..default_params(&TREASURY)
     }
 }

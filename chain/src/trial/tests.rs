@@ -4,9 +4,10 @@
 use alloc::vec;
 use alloc::vec::Vec;
 
+use lockstep_proto::lockstep::chain::v1::Params;
 use lockstep_proto::lockstep::job::v1::{JobState, MemberState, RunStatus};
 use lockstep_proto::lockstep::staking::v1::Offence;
-use lockstep_proto::lockstep::trial::v1::GameState;
+use lockstep_proto::lockstep::trial::v1::{GameState, Trial};
 use lockstep_vm::artefact::Manifest;
 use lockstep_vm::merkle::{self, Tree};
 use lockstep_vm::result::Status;
@@ -23,6 +24,7 @@ use crate::error::{INSUFFICIENT_FUNDS, MOVES_FULL, Reject};
 use crate::limits::{POWER_UNIT, TRIAL_MOVES_PER_BLOCK_MAX, YEAR_MS};
 use crate::model::artefact;
 use crate::staking::wave;
+use crate::state::tables::{SLASHES, TRIALS};
 
 const BOND: u64 = 1_000_000;
 
@@ -201,6 +203,52 @@ fn a_challenger_that_falls_silent_loses_its_game_alone() {
         return;
     }
     unreachable!("the example's trace is opened at once");
+}
+
+#[test]
+fn every_window_is_as_much_longer_as_tracing_the_job_may_take() {
+    let mut world =
+        World::new(4, Params { trial_us_per_leaf: 1_500, ..params() }, &artefact::example());
+    at_odds(&mut world);
+    let (trial, now) = (world.trial(), world.tip().time_ms);
+    let leaves = bogus(&world, &right()).0.count();
+    assert_eq!(trial.trace_ms, (leaves * 3).div_ceil(2));
+    assert_eq!(trial.defend_time_ms, now + trial.trace_ms);
+    assert_eq!(trial.call_time_ms, now + 2 * trial.trace_ms);
+    // Block time stands still in this world: no deadline passes, however many heights do.
+    world.pass(20);
+    assert!(!world.trial().defend_over);
+}
+
+#[test]
+fn a_trace_of_more_leaves_than_any_artefact_has_can_be_posted() {
+    let count = (1 << 24) + 3;
+    let output_root = [7; 32];
+    // All below the nodes that a trace shows, but for the three leaves under the last of them.
+    let (last, height) = (count - 1, merkle::height(count));
+    let below = merkle::below(height);
+    let mut leaves: Vec<_> = (1 << 24..count).map(|n| leaf_hash(n, Status::Run, b"")).collect();
+    leaves[2] = last_leaf(count, Status::Halted, &output_root);
+    let mut nodes: Vec<_> = (0..merkle::width(count, below)).map(|n| [n as u8; 32]).collect();
+    let place = nodes.len() - 1;
+    nodes[place] = merkle::fold_from(count, below, place as u64, 0, &leaves).unwrap();
+    let node = |(level, position): (u32, u64)| {
+        let (from, all) = if level < below { (0, &leaves) } else { (below, &nodes) };
+        let range = merkle::under(count, level, position, from).unwrap();
+        let first = if level < below { 1 << 24 } else { 0 };
+        let own = &all[(range.start - first) as usize..(range.end - first) as usize];
+        merkle::fold_from(count, level, position, from, own).unwrap()
+    };
+    let mut claim = Claim {
+        status: RunStatus::Halted,
+        output_root,
+        steps_root: merkle::root_of_top(count, &merkle::fold(count, height, 0, &nodes).unwrap()),
+        last_path: merkle::siblings_of(count, &[last]).into_iter().map(node).collect(),
+        nodes,
+    };
+    assert!(defend::holds(&claim, count));
+    claim.status = RunStatus::Fault;
+    assert!(!defend::holds(&claim, count));
 }
 
 #[test]
@@ -440,6 +488,24 @@ fn a_trial_that_fails_twice_refunds_everything() {
 }
 
 #[test]
+fn an_executor_hears_of_its_trial_however_many_others_run() {
+    let mut world = world();
+    let (honest, _) = at_odds(&mut world);
+    let own = world.trial();
+    world
+        .act(|ctx| {
+            let others = Trial { supporters: Vec::new(), defend_over: true, ..own.clone() };
+            (2..600).for_each(|job| TRIALS.put(ctx.state, &job, &Trial { job, ..others.clone() }));
+            let last = Trial { job: 600, defend_over: true, ..own.clone() };
+            TRIALS.put(ctx.state, &600, &last);
+            Ok(())
+        })
+        .unwrap();
+    let duties = crate::query::duties(&world.state, &operator(honest)).unwrap();
+    assert_eq!(duties.trials, [1, 600]);
+}
+
+#[test]
 fn concessions_of_a_year_cost_a_thousandth_then_a_tenth_then_half() {
     let mut world = world();
     let finding = |operator: Address| crate::staking::slashing::Finding {
@@ -451,6 +517,17 @@ fn concessions_of_a_year_cost_a_thousandth_then_a_tenth_then_half() {
     }
     let found: Vec<_> = world.slashes().iter().map(|s| (s.fraction_bps, s.least)).collect();
     assert_eq!(found, [(10, 7 * POWER_UNIT), (1_000, 0), (5_000, 0), (5_000, 0)]);
+    // Cancelling one of four leaves three.
+    world
+        .act(|ctx| {
+            let mut slash = SLASHES.must(ctx.state, &4)?;
+            slash.wave = true;
+            SLASHES.put(ctx.state, &4, &slash);
+            wave::cancel(ctx, &COUNCIL, 4, "for the test")?;
+            crate::staking::slashing::record(ctx, finding(operator(0)))
+        })
+        .unwrap();
+    assert_eq!(world.slashes()[4].fraction_bps, 5_000);
     world
         .act(|ctx| {
             let mut validator = crate::staking::validator(ctx, &operator(1))?;
@@ -464,5 +541,5 @@ fn concessions_of_a_year_cost_a_thousandth_then_a_tenth_then_half() {
             crate::staking::slashing::record(&mut later, finding(operator(1)))
         })
         .unwrap();
-    assert_eq!(world.slashes()[4].fraction_bps, 10, "a year has passed");
+    assert_eq!(world.slashes()[5].fraction_bps, 10, "a year has passed");
 }

@@ -61,8 +61,11 @@ enum What {
     },
     /// The trial that decides a job now.
     Trial { job: u64 },
-    /// The trials that are held now.
-    Trials,
+    /// The trials that are held now, of jobs from a number on.
+    Trials {
+        #[arg(default_value_t = 1)]
+        from: u64,
+    },
     /// A validator by operator address.
     Validator { operator: String },
     /// All validators.
@@ -258,9 +261,9 @@ fn of_models_and_jobs(what: &What) -> Result<Question> {
             let path = "/lockstep.trial.v1.Query/Trial";
             Question::new(path, &request, move |_: trial::Trial| Some(key.clone()))
         }
-        What::Trials => Question::new(
+        What::Trials { from } => Question::new(
             "/lockstep.trial.v1.Query/Trials",
-            &trial::QueryTrialsRequest {},
+            &trial::QueryTrialsRequest { from: *from },
             |_: trial::QueryTrialsResponse| None,
         ),
         other => {

@@ -119,6 +119,10 @@ pub struct Params {
     /// A first concession costs at least so many fees of the job.
     #[prost(uint64, tag = "93")]
     pub concede_fee_factor: u64,
+    /// Each window of a trial is so much longer for each leaf of the job's trace, in microseconds: what
+    /// tracing takes on the slowest machine that shall be able to defend itself.
+    #[prost(uint64, tag = "94")]
+    pub trial_us_per_leaf: u64,
 }
 impl ::prost::Name for Params {
     const NAME: &'static str = "Params";

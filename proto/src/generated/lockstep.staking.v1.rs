@@ -40,7 +40,7 @@ pub struct Validator {
     /// Commission in basis points; kept for wallets, rewards go to executors in this version.
     #[prost(uint32, tag = "12")]
     pub commission_bps: u32,
-    /// Its last two concessions, in Unix milliseconds of block time; the penalty grows within a year.
+    /// Its concessions within a year, the last 16, in Unix milliseconds of block time: the penalty grows.
     #[prost(uint64, repeated, tag = "13")]
     pub conceded_ms: ::prost::alloc::vec::Vec<u64>,
 }
@@ -243,6 +243,9 @@ pub struct Slash {
     /// Why it was cancelled.
     #[prost(string, tag = "17")]
     pub reason: ::prost::alloc::string::String,
+    /// Block time of the decision, in Unix milliseconds.
+    #[prost(uint64, tag = "18")]
+    pub decided_ms: u64,
 }
 impl ::prost::Name for Slash {
     const NAME: &'static str = "Slash";

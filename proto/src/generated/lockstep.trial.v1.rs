@@ -326,6 +326,9 @@ pub struct Trial {
     /// … and milliseconds.
     #[prost(uint64, tag = "16")]
     pub challenge_ms_left: u64,
+    /// How long tracing the job may take, in milliseconds; a part of every window.
+    #[prost(uint64, tag = "17")]
+    pub trace_ms: u64,
 }
 impl ::prost::Name for Trial {
     const NAME: &'static str = "Trial";
@@ -516,10 +519,14 @@ impl ::prost::Name for QueryTrialRequest {
     }
 }
 /// Asks for the trials that run.
+/// From the first job on trial that is at least this; 0 for all.
 #[derive(serde::Serialize, serde::Deserialize)]
 #[serde(default, deny_unknown_fields)]
 #[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
-pub struct QueryTrialsRequest {}
+pub struct QueryTrialsRequest {
+    #[prost(uint64, tag = "1")]
+    pub from: u64,
+}
 impl ::prost::Name for QueryTrialsRequest {
     const NAME: &'static str = "QueryTrialsRequest";
     const PACKAGE: &'static str = "lockstep.trial.v1";

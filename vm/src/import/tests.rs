@@ -319,7 +319,13 @@ fn what_this_importer_does_not_know_is_named() {
 #[test]
 fn calibration_texts_that_do_not_fit_are_named() {
     let folder = Folder::new();
-    let calibration = vec![vec![1], vec![20]];
-    let error = folder.import(&Options { calibration, ..Options::default() }).unwrap_err();
-    assert!(error.to_string().starts_with("calibration text: input 1: token id 20"), "{error}");
+    let refusal = |bad: Vec<u32>| {
+        let calibration = vec![vec![1], bad];
+        let error = folder.import(&Options { calibration, ..Options::default() }).unwrap_err();
+        error.to_string()
+    };
+    let long = refusal(vec![1; 33]);
+    assert!(long.starts_with("calibration text: input 1 has 33 token ids"), "{long}");
+    let unknown = refusal(vec![20]);
+    assert!(unknown.contains("text 1"), "{unknown}");
 }

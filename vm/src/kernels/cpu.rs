@@ -140,10 +140,10 @@ impl Cpu {
         ieee(|| quant_rows(self.isa, x, layer))
     }
 
-    /// EMBED of an f32 table; ids are checked by the caller.
+    /// EMBED of an f32 table.
     ///
     /// # Errors
-    /// None today; tables are finite.
+    /// [`Fault`] where the table has no such row.
     pub fn embed_f32(
         &self,
         table: &[f32],
@@ -151,8 +151,7 @@ impl Cpu {
         ids: &[u32],
         out: &mut [f32],
     ) -> Result<(), Fault> {
-        ops::embed_f32(table, cols, ids, out);
-        Ok(())
+        ops::embed_f32(table, cols, ids, out)
     }
 
     /// EMBED of an int8 table with one scale per row; ids are checked by the caller.

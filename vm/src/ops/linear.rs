@@ -129,12 +129,13 @@ pub fn add(a: &[f32], b: &[f32], out: &mut [f32]) -> Result<(), Fault> {
 
 /// EMBED of an f32 table `[rows, cols]`: copies the rows `ids` to `out [ids, cols]` as they are.
 ///
-/// # Panics
-/// Where an id lies outside the table; callers check ids first.
-pub fn embed_f32(table: &[f32], cols: usize, ids: &[u32], out: &mut [f32]) {
+/// # Errors
+/// [`Fault`] where the table has no such row.
+pub fn embed_f32(table: &[f32], cols: usize, ids: &[u32], out: &mut [f32]) -> Result<(), Fault> {
     for (id, y) in ids.iter().zip(out.chunks_exact_mut(cols)) {
-        y.copy_from_slice(&table[*id as usize * cols..][..cols]);
+        y.copy_from_slice(table.chunks_exact(cols).nth(*id as usize).ok_or(Fault)?);
     }
+    Ok(())
 }
 
 /// EMBED of an int8 table `[rows, cols]` with one scale per row: `out [ids, cols]`.

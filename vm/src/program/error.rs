@@ -147,29 +147,13 @@ pub enum InputError {
         /// How many are allowed.
         tokens_max: u32,
     },
-    /// A token id that the model does not know.
-    #[error(
-        "input {input}: token id {id} at position {at} is outside the vocabulary of {vocabulary}; \
-         hint: use the tokenizer that belongs to this model"
-    )]
-    Token {
-        /// Which input.
-        input: usize,
-        /// Which of its ids.
-        at: usize,
-        /// The id.
-        id: u32,
-        /// Every id is below this.
-        vocabulary: u32,
-    },
 }
 
 impl InputError {
     /// The same about another input.
     #[must_use]
     pub fn of_input(mut self, number: usize) -> Self {
-        let (Self::Empty { input } | Self::TooLong { input, .. } | Self::Token { input, .. }) =
-            &mut self;
+        let (Self::Empty { input } | Self::TooLong { input, .. }) = &mut self;
         *input = number;
         self
     }

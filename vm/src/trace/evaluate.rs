@@ -56,8 +56,9 @@ impl Kept {
         if kept.bytes + bytes.len() > bytes_max {
             *kept = Strings::default();
         }
-        kept.bytes += bytes.len();
-        kept.by_number.insert(number, Arc::clone(bytes));
+        let before = kept.by_number.insert(number, Arc::clone(bytes));
+        // Two threads may have computed the same one.
+        kept.bytes += bytes.len() - before.map_or(0, |bytes| bytes.len());
     }
 }
 
@@ -121,12 +122,12 @@ impl Part<'_> {
             let value = ValueId::try_from(self.number).expect("operators are numbered in 32 bits");
             return Ok(self.tile(value, [leaf.at[0], leaf.at[1]]).into());
         }
-        let block: Arc<[u8]> = self.compute(&leaf)?.into();
+        let block: Arc<[u8]> = self.compute(number, &leaf)?.into();
         self.kept.insert(number, &block, BLOCK_BYTES);
         Ok(block)
     }
 
-    fn compute(&self, leaf: &Leaf<'_>) -> Result<Vec<u8>, Failed> {
+    fn compute(&self, position: u64, leaf: &Leaf<'_>) -> Result<Vec<u8>, Failed> {
         let needs = leaf.steps.needs(leaf.family, leaf.at, self.run.ids);
         let mut blocks = Vec::with_capacity(needs.blocks.len());
         for read in &needs.blocks {
@@ -156,7 +157,8 @@ impl Part<'_> {
         let block = ieee(|| leaf.steps.compute(leaf.family, leaf.at, &inputs));
         block.map_err(|stop| match stop {
             Stop::Fault => Failed::Fault,
-            Stop::Malformed => unreachable!("the steps of a run are its operators' own"),
+            // The steps of a run are its operators' own: this machine computes wrongly.
+            Stop::Malformed => TraceError::Inconsistent { position }.into(),
         })
     }
 

@@ -1,5 +1,6 @@
 //! The nodes of a trace, for whoever defends or disputes it.
 
+use std::collections::BTreeMap;
 use std::ops::Range;
 use std::sync::{Arc, Mutex, PoisonError};
 
@@ -21,8 +22,9 @@ pub struct TraceTree {
     base: u32,
     /// From `base` upward.
     levels: Vec<Vec<Hash>>,
-    /// The subtree under one node of `base` that was traced last: the node's position and its leaves.
-    last: Mutex<Option<(u64, Arc<Vec<Hash>>)>>,
+    /// Leaves of subtrees that were traced again, by the position of their node of `base`. A witness
+    /// asks for nodes of several in turn, and each costs a run.
+    traced: Mutex<BTreeMap<u64, Arc<Vec<Hash>>>>,
 }
 
 impl TraceTree {
@@ -51,7 +53,7 @@ impl TraceTree {
             let next = level_above(level, 0, &levels[levels.len() - 1]);
             levels.push(next);
         }
-        Ok(Self { tracer, base, levels, last: Mutex::default() })
+        Ok(Self { tracer, base, levels, traced: Mutex::default() })
     }
 
     /// The run.
@@ -127,14 +129,19 @@ impl TraceTree {
 
     /// The leaves under a node at `base`.
     fn subtree(&self, position: u64) -> Result<Arc<Vec<Hash>>, TraceError> {
-        let last = || self.last.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some((_, leaves)) = last().as_ref().filter(|(kept, _)| *kept == position) {
+        let traced = || self.traced.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(leaves) = traced().get(&position) {
             return Ok(Arc::clone(leaves));
         }
         let range = under(self.count(), self.base, position, 0);
         let range = range.ok_or(TraceError::Node { level: self.base, position })?;
         let leaves = Arc::new(self.tracer.leaves(range)?);
-        *last() = Some((position, Arc::clone(&leaves)));
+        let mut traced = traced();
+        if (traced.len() as u64) << self.base >= KEPT_MAX {
+            traced.clear();
+        }
+        traced.insert(position, Arc::clone(&leaves));
+        drop(traced);
         Ok(leaves)
     }
 }
