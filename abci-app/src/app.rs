@@ -21,6 +21,7 @@ use tokio::sync::watch;
 use crate::metrics as names;
 use crate::store::Store;
 use crate::verdicts::Verdicts;
+use crate::waiting::Waiting;
 
 /// How a node answers where the chain leaves a choice.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -51,6 +52,7 @@ struct Inner {
     /// What the last vote carried: on its way, though the state does not show it yet.
     carried: Mutex<VoteExtension>,
     committed: watch::Sender<u64>,
+    waiting: Mutex<Waiting>,
 }
 
 /// What Info reports.
@@ -93,6 +95,7 @@ impl App {
             offers: RwLock::new(VoteExtension::default()),
             carried: Mutex::new(VoteExtension::default()),
             committed,
+            waiting: Mutex::default(),
         }))
     }
 
@@ -150,7 +153,13 @@ impl App {
     /// Only a fault, which ends the process.
     pub fn check_tx(&self, tx: &[u8]) -> Result<TxOutcome, Fault> {
         let _gate = self.0.gate.read();
-        let outcome = mempool::check_tx(&self.0.store, tx, &self.0.verdicts)?;
+        let mut outcome = mempool::check_tx(&self.0.store, tx, &self.0.verdicts)?;
+        if outcome.code == 0
+            && let Some(place) = mempool::place(&self.0.store, tx)?
+            && let Err(reject) = self.0.waiting.lock().admit(tx, &place)
+        {
+            outcome = TxOutcome::refused(reject);
+        }
         let result = if outcome.code == 0 { "taken" } else { "refused" };
         metrics::counter!(names::CHECKED, "result" => result).increment(1);
         Ok(outcome)
@@ -236,6 +245,7 @@ impl App {
         let mut outcome = block::finalize(state, block, &self.0.verdicts)?;
         let writes = std::mem::take(&mut outcome.writes);
         let app_hash = state.finalize(block.header.height, writes)?;
+        self.0.waiting.lock().remove(block.txs);
         metrics::histogram!(names::FINALIZE_SECONDS).record(start.elapsed().as_secs_f64());
         let (good, bad): (Vec<_>, Vec<_>) = outcome.txs.iter().skip(1).partition(|t| t.code == 0);
         metrics::counter!(names::TXS, "result" => "succeeded").increment(good.len() as u64);

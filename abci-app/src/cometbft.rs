@@ -8,6 +8,7 @@ use anyhow::{Context as _, bail};
 use toml_edit::{DocumentMut, Item, value};
 
 use crate::home::Home;
+use crate::waiting::{MEMPOOL_BYTES_MAX, MEMPOOL_TXS_MAX};
 
 /// The one version that this node runs with. Below it block time can be moved by a proposer, forged
 /// evidence slashes the innocent, and the check against double signing checks nothing.
@@ -120,6 +121,8 @@ fn settings(config: &Config) -> Vec<Setting> {
     let origins: toml_edit::Array =
         if config.devnet { ["*"].into_iter().collect() } else { toml_edit::Array::new() };
     let dev = config.devnet;
+    let mempool_txs = i64::try_from(MEMPOOL_TXS_MAX).unwrap_or(i64::MAX);
+    let mempool_bytes = i64::try_from(MEMPOOL_BYTES_MAX).unwrap_or(i64::MAX);
     let mut all = vec![
         ("", "moniker", value(&config.moniker), ""),
         ("", "log_level", value("main:info,blocksync:info,*:error"), "info is 250 MB a day"),
@@ -148,9 +151,9 @@ fn settings(config: &Config) -> Vec<Setting> {
             value(false),
             "FinalizeBlock checks again; recheck doubles the work",
         ),
-        ("mempool", "size", value(20_000), "transactions"),
-        ("mempool", "max_txs_bytes", value(67_108_864), "memory of the mempool"),
-        ("mempool", "cache_size", value(40_000), "twice the mempool"),
+        ("mempool", "size", value(mempool_txs), "transactions"),
+        ("mempool", "max_txs_bytes", value(mempool_bytes), "a proposer is sent all of them"),
+        ("mempool", "cache_size", value(2 * mempool_txs), "twice the mempool"),
         ("mempool", "max_tx_bytes", value(393_216), "limits.rs: TX_BYTES_MAX"),
         ("statesync", "enable", value(false), "snapshots are not made yet"),
         ("storage", "discard_abci_responses", value(false), "recovery and audits read them"),

@@ -16,3 +16,4 @@ pub mod store;
 pub mod supervisor;
 pub mod transport;
 pub mod verdicts;
+pub mod waiting;

@@ -11,10 +11,10 @@ use crate::context::{self, Context};
 use crate::envelope::Verifier;
 use crate::error::{Fault, OVERFLOW, TxError};
 use crate::genesis::{Genesis, GenesisError};
-use crate::limits::{DUE_PER_BLOCK_MAX, TRIAL_MOVES_PER_BLOCK_MAX};
+use crate::limits::DUE_PER_BLOCK_MAX;
 use crate::state::tables::{Address, Hash, TIP, TOTALS, UNORDERED};
 use crate::state::{MemoryState, Overlay, StateRead, Writes};
-use crate::{extension, job, staking, tx};
+use crate::{extension, job, staking, trial, tx};
 
 pub use crate::event::Event;
 
@@ -165,7 +165,7 @@ pub(crate) fn without_full_height(
     overlay: &mut Overlay<'_>,
 ) -> Result<Tip, Fault> {
     let totals = TOTALS.must(overlay, &())?;
-    if totals.moves_height == tip.height && totals.moves >= TRIAL_MOVES_PER_BLOCK_MAX {
+    if trial::is_full(&totals, tip.height) {
         tip.trial_clock = before.trial_clock;
         TIP.put(overlay, &(), &tip);
     }

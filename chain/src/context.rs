@@ -28,13 +28,16 @@ pub struct Context<'a, 'b> {
     pub response: Option<Any>,
     /// The gas that its messages may use.
     pub gas_max: u64,
+    /// The transaction only waits for a block: what a block will compute need not be computed now.
+    pub waits: bool,
 }
 
 impl<'a, 'b> Context<'a, 'b> {
     /// A context without events.
     #[must_use]
     pub const fn new(state: &'a mut Overlay<'b>, params: &'a Params, tip: &'a Tip) -> Self {
-        Self { state, params, tip, events: Vec::new(), response: None, gas_max: u64::MAX }
+        let events = Vec::new();
+        Self { state, params, tip, events, response: None, gas_max: u64::MAX, waits: false }
     }
 
     /// Tells observers.

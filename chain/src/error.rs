@@ -109,5 +109,7 @@ rejects! {
     /// The account signed is not an executor of a validator.
     NOT_AN_EXECUTOR = 26, "the signer is no validator's executor";
     /// Other moves in trials have used up this block's budget.
-    MOVES_FULL = 27, "this block takes no more moves in trials; hint: send it again, the height does not count";
+    MOVES_FULL = 27, "this block takes no more moves in trials; hint: send it again";
+    /// The node has too much waiting that comes before it, or that nobody can execute.
+    MEMPOOL_BUSY = 28, "no room in this node's mempool; hint: send in the order of sequences, or again in some blocks";
 }

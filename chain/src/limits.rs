@@ -2,6 +2,8 @@
 
 /// Bytes of a transaction, so that a manifest of 256 KiB or the leaves of a possession proof fit.
 pub const TX_BYTES_MAX: usize = 384 << 10;
+/// Bytes of a block's transactions. CometBFT's own bound is off, so that proposers see all that waits.
+pub const BLOCK_BYTES_MAX: u64 = 4 << 20;
 /// Messages of a transaction.
 pub const TX_MESSAGES_MAX: usize = 64;
 /// Bytes of a memo.
@@ -34,14 +36,21 @@ pub const VALIDATORS_MAX: u32 = 200;
 pub const DUE_PER_BLOCK_MAX: usize = 1000;
 /// Challenges of a trial.
 pub const TRIAL_CHALLENGES_MAX: usize = 256;
+/// Challenges of one answer.
+pub const ANSWER_CHALLENGES_MAX: usize = 64;
 /// Answers of a trial that no member revealed.
 pub const TRIAL_AUTHORS_MAX: usize = 16;
-/// Traces of an answer by others than its members and its author.
-pub const TRIAL_OUTSIDE_TRACES_MAX: usize = 8;
+/// Who stands behind an answer with a bond, beside its author. Each may post a trace.
+pub const TRIAL_OUTSIDERS_MAX: usize = 24;
 /// Moves in all trials that one block takes.
 pub const TRIAL_MOVES_PER_BLOCK_MAX: u32 = 64;
 /// What the proof of a step counts for: it takes up to 128 KiB and five milliseconds.
 pub const TRIAL_PROOF_MOVES: u32 = 4;
+/// Gas that moves may use, whatever they sign: a trial's record grows with its parties, and nobody shall
+/// lose for that. What bounds them is the budget.
+pub const MOVE_GAS_MAX: u64 = 64_000_000;
+/// What a free transaction that fails takes of the quota beside itself.
+pub const FREE_FAILURE_TXS: u32 = 100;
 /// 365 days.
 pub const YEAR_MS: u64 = 365 * 24 * 3600 * 1000;
 /// Objects that one query answers with.

@@ -14,10 +14,10 @@ use crate::address::Address;
 use crate::context;
 use crate::envelope::canonical;
 use crate::error::Fault;
-use crate::limits::{TRIAL_MOVES_PER_BLOCK_MAX, TX_BYTES_MAX};
+use crate::limits::{BLOCK_BYTES_MAX, TRIAL_MOVES_PER_BLOCK_MAX, TX_BYTES_MAX};
+use crate::mempool::{self, Place};
 use crate::staking::power;
-use crate::state::{Overlay, StateRead};
-use crate::tx;
+use crate::state::StateRead;
 
 /// Bytes that CometBFT adds to each transaction of a block.
 const TX_OVERHEAD_BYTES: u64 = 8;
@@ -45,13 +45,13 @@ pub enum Refusal {
     /// The votes hold no more than two thirds of the power.
     #[error("the votes hold no more than two thirds of the power")]
     NoQuorum,
-    /// A transaction that can never be valid.
-    #[error("a transaction is too large")]
+    /// A transaction that can never be valid, or more than a block takes.
+    #[error("a transaction or all of them together are too large")]
     TooLarge,
 }
 
-/// Makes the transactions of a block: the extended commit first, then moves of trials, then what else
-/// the mempool has, each in its order, as far as it fits and could be executed.
+/// Makes the transactions of a block: the extended commit first, then moves of trials in turns, then
+/// what else the mempool has in its order, as far as it fits and could be executed.
 ///
 /// # Errors
 /// Only a failing store.
@@ -62,6 +62,7 @@ pub fn prepare(
     commit: Option<ExtendedCommit>,
     txs: &[Vec<u8>],
 ) -> Result<Vec<Vec<u8>>, Fault> {
+    let bytes_max = bytes_max.min(BLOCK_BYTES_MAX);
     let injected = injected(state, height, bytes_max, commit)?;
     let params = context::params(state)?;
     let mut room = Room {
@@ -71,31 +72,37 @@ pub fn prepare(
         next: BTreeMap::new(),
         block: alloc::vec![injected],
     };
-    let base = Overlay::new(state);
-    let (mut moves, mut others) = (Vec::new(), Vec::new());
-    let mut sent: BTreeMap<Address, usize> = BTreeMap::new();
+    let (mut moves, mut others, mut stale) = (Vec::new(), Vec::new(), Vec::new());
+    let mut sent: BTreeMap<Address, u32> = BTreeMap::new();
     for (place, bytes) in txs.iter().enumerate() {
-        let Some(fits) = tx::fits(&base, bytes)? else { continue };
-        if fits.moves.is_some() {
-            let before = sent.entry(fits.signer).or_default();
-            moves.push((*before, place, bytes, fits));
-            *before = before.saturating_add(1);
+        let Some(its) = mempool::place(state, bytes)? else { continue };
+        if its.sequence.is_some_and(|sequence| sequence < its.next) {
+            stale.push(bytes);
+        } else if let Some(cost) = its.moves {
+            let turn = sent.entry(its.signer).or_default();
+            *turn = turn.saturating_add(cost.max(1));
+            moves.push((*turn, place, bytes, its));
         } else {
-            others.push((place, bytes, fits));
+            others.push((place, bytes, its));
         }
     }
     // Moves of trials come first, so that nobody can starve a game by filling blocks; and in turns,
-    // every sender's first before anybody's second, so that nobody can by a flood of moves.
+    // every sender's first before anybody's second, so that nobody can by a flood of moves. Whoever is
+    // left out finds the budget used up, so that the height does not count.
     moves.sort_by_key(|(turn, place, ..)| (*turn, *place));
-    for (_, place, bytes, fits) in moves {
-        if !room.take(bytes, &fits) {
+    for (_, place, bytes, its) in moves {
+        if !room.take(bytes, &its) {
             // Perhaps what its sender sent before has to come first.
-            others.push((place, bytes, fits));
+            others.push((place, bytes, its));
         }
     }
     others.sort_by_key(|(place, ..)| *place);
-    for (_, bytes, fits) in others {
-        room.take(bytes, &fits);
+    for (_, bytes, its) in others {
+        room.take(bytes, &its);
+    }
+    // Mempools drop nothing that no block has carried: what can only be refused, for nothing, is.
+    for bytes in stale {
+        room.carry(bytes);
     }
     Ok(room.block)
 }
@@ -112,23 +119,28 @@ struct Room {
 
 impl Room {
     /// Adds a transaction where it fits and its turn has come; returns whether it did.
-    fn take(&mut self, bytes: &[u8], fits: &tx::FitsAs) -> bool {
-        let next = self.next.entry(fits.signer).or_insert(fits.next);
-        let cost = fits.moves.unwrap_or(0);
+    fn take(&mut self, bytes: &[u8], its: &Place) -> bool {
+        let next = self.next.get(&its.signer).copied().unwrap_or(its.next);
+        let cost = its.moves.unwrap_or(0);
         // Moves have a budget of their own: what gas they sign must not keep out anybody's.
-        let within = if cost > 0 { self.moves > 0 } else { fits.gas <= self.gas };
-        if !within || size(bytes) > self.bytes || fits.sequence.is_some_and(|it| it != *next) {
+        let within = if cost > 0 { cost <= self.moves } else { its.gas <= self.gas };
+        let in_turn = its.sequence.is_none_or(|sequence| sequence == next);
+        if !within || !in_turn || !self.carry(bytes) {
             return false;
         }
-        if fits.sequence.is_some() {
-            *next = next.saturating_add(1);
-        }
+        self.next.insert(its.signer, next.saturating_add(u64::from(its.sequence.is_some())));
         if cost > 0 {
             self.moves = self.moves.saturating_sub(cost);
         } else {
-            self.gas = self.gas.saturating_sub(fits.gas);
+            self.gas = self.gas.saturating_sub(its.gas);
         }
-        self.bytes = self.bytes.saturating_sub(size(bytes));
+        true
+    }
+
+    /// Adds what there is room for.
+    fn carry(&mut self, bytes: &[u8]) -> bool {
+        let Some(left) = self.bytes.checked_sub(size(bytes)) else { return false };
+        self.bytes = left;
         self.block.push(bytes.to_vec());
         true
     }
@@ -173,7 +185,8 @@ pub fn process(
     let Ok(commit) = canonical::<ExtendedCommit>(first) else {
         return Ok(Err(Refusal::Malformed));
     };
-    if rest.iter().any(|tx| tx.len() > TX_BYTES_MAX) {
+    let all = txs.iter().fold(0_u64, |sum, tx| sum.saturating_add(size(tx)));
+    if all > BLOCK_BYTES_MAX || rest.iter().any(|tx| tx.len() > TX_BYTES_MAX) {
         return Ok(Err(Refusal::TooLarge));
     }
     check(state, height, &commit)
@@ -254,6 +267,8 @@ mod tests {
     use alloc::string::ToString as _;
 
     use k256::ecdsa::SigningKey;
+    use lockstep_proto::lockstep::chain::v1::Totals;
+    use lockstep_proto::lockstep::job::v1::MsgDeliverOutput;
     use lockstep_proto::lockstep::member::v1::Account;
     use prost_types::Any;
 
@@ -263,6 +278,7 @@ mod tests {
     use crate::model::artefact;
     use crate::state::tables::ACCOUNTS;
     use crate::trial::testing::{World, params};
+    use crate::tx;
 
     /// Somebody who sends transactions.
     struct Sender {
@@ -308,6 +324,11 @@ mod tests {
             let at = any.value.windows(example.len()).position(|part| part == example.as_bytes());
             let mut value = any.value.clone();
             value[at.unwrap()..][..own.len()].copy_from_slice(own.as_bytes());
+            if let Ok(long) = any.to_msg::<MsgDeliverOutput>() {
+                let long =
+                    MsgDeliverOutput { executor: own, output: [1; 16 << 10].to_vec(), ..long };
+                return crate::envelope::any(&long);
+            }
             Any { value, ..any }
         }
     }
@@ -343,7 +364,54 @@ mod tests {
             .iter()
             .map(|made| waiting.iter().position(|waits| waits == made).unwrap())
             .collect();
-        assert_eq!(order, [0, 100, 1, 101]);
+        // By what they cost so far: an opened node costs one, a proof four.
+        assert_eq!(order, [100, 0, 101, 1]);
+    }
+
+    #[test]
+    fn whoever_is_left_out_finds_the_budget_used_up() {
+        let mut world = World::new(2, params(), &artefact::example());
+        let mut waiting = Vec::new();
+        for number in 0..40 {
+            let mut sender = Sender::new(&mut world, 7 + number);
+            let names = ["call_node", "prove_step", "open_node"];
+            waiting
+                .extend(names[..usize::from(number % 3) + 1].iter().map(|name| sender.send(name)));
+        }
+        let block = prepare(&world.state, 2, 1 << 20, None, &waiting).unwrap();
+        assert!(block.len() <= waiting.len(), "some are left out");
+        let costs = block[1..].iter().map(|tx| mempool::place(&world.state, tx).unwrap().unwrap());
+        let moves: u32 = costs.map(|place| place.moves.unwrap()).sum();
+        let totals = Totals { moves_height: 2, moves, ..Totals::default() };
+        assert!(crate::trial::is_full(&totals, 2), "{moves}");
+    }
+
+    #[test]
+    fn what_can_only_be_refused_is_carried_last_and_what_is_ahead_waits() {
+        let mut world = World::new(2, params(), &artefact::example());
+        let (mut a, mut b) = (Sender::new(&mut world, 7), Sender::new(&mut world, 8));
+        let stale = a.send("post_job");
+        let next = a.send("post_job");
+        let signer = mempool::place(&world.state, &stale).unwrap().unwrap().signer;
+        let stored = Account { sequence: 1, ..Account::default() };
+        world.act(|ctx| Ok(ACCOUNTS.put(ctx.state, &signer, &stored))).unwrap();
+        b.sequence = 3;
+        let ahead = b.send("post_job");
+        let waiting = [stale.clone(), ahead, next.clone()];
+        let block = prepare(&world.state, 2, 1 << 20, None, &waiting).unwrap();
+        assert_eq!(block[1..], [next, stale]);
+    }
+
+    #[test]
+    fn a_block_holds_no_more_than_its_bytes_however_many_cometbft_would_take() {
+        let mut world = World::new(2, params(), &artefact::example());
+        let mut a = Sender::new(&mut world, 7);
+        let txs: Vec<_> = (0..300).map(|_| a.send("deliver_output")).collect();
+        let block = prepare(&world.state, 2, u64::MAX, None, &txs).unwrap();
+        assert!((240..260).contains(&block.len()), "{}", block.len());
+        assert_eq!(process(&world.state, 2, &block).unwrap(), Ok(()));
+        let more = [&block[..], &txs[..1]].concat();
+        assert_eq!(process(&world.state, 2, &more).unwrap(), Err(Refusal::TooLarge));
     }
 
     #[test]

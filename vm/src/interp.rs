@@ -515,7 +515,10 @@ mod tests {
         let isa = Isa::Scalar;
         let (model, cpu) = (model(&small(), isa), Cpu::new(isa, 1).unwrap());
         let error = model.run(&cpu, &[&[1], &[0; 17]]).unwrap_err().to_string();
-        assert!(error.starts_with("input 1 has 17 token ids, the model takes at most 16"), "{error}");
+        assert!(
+            error.starts_with("input 1 has 17 token ids, the model takes at most 16"),
+            "{error}"
+        );
         assert!(model.run(&cpu, &[&[]]).is_err());
         assert!(model.run(&cpu, &[]).unwrap().is_empty());
     }

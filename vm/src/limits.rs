@@ -39,7 +39,7 @@ pub const TILE_COLS: usize = 64;
 /// Leaves of the Merkle tree of an artefact, an input or an output.
 pub const LEAVES_MAX: u64 = 1 << 24;
 /// Leaves of the Merkle tree of a trace.
-pub const TRACE_LEAVES_MAX: u64 = 1 << 28;
+pub const TRACE_LEAVES_MAX: u64 = 1 << 30;
 /// Bytes of what proves one step of a trace.
 pub const WITNESS_BYTES_MAX: usize = 128 * 1024;
 /// Bytes of all leaves of an artefact.

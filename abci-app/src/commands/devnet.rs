@@ -317,7 +317,7 @@ fn genesis(folder: &Path, state: &State) -> anyhow::Result<Value> {
         "chain_id": state.chain_id,
         "initial_height": "1",
         "consensus_params": {
-            "block": {"max_bytes": "4194304", "max_gas": "-1"},
+            "block": {"max_bytes": "-1", "max_gas": "-1"},
             "evidence": {
                 "max_age_num_blocks": params.unbonding_blocks.to_string(),
                 "max_age_duration": (u128::from(params.unbonding_ms) * 1_000_000).to_string(),

@@ -150,7 +150,8 @@ pub fn deliver(
         Err(fault) => return Err(fault),
     };
     let member = |operator| super::deliverers(&job).any(|member| member.validator == operator);
-    let outside = super::earners(&job).any(|earner| earner.account == signer);
+    // After the first window anybody may who has it: the poster must not wait for whom the chain pays.
+    let outside = job.delivery_open || super::earners(&job).any(|earner| earner.account == signer);
     if !outside && !operator.is_some_and(member) {
         return Err(NOT_ASKED.into());
     }

@@ -3,9 +3,9 @@
 use alloc::vec::Vec;
 
 use lockstep_proto::lockstep::job::v1::{Earner, Job, JobState};
-use lockstep_proto::lockstep::trial::v1::{Challenge, GameState, SupporterState, Trial};
+use lockstep_proto::lockstep::trial::v1::{Answer, GameState, Trace, Trial};
 
-use super::{bonds, fall, get, has_trace, is_over, keep, passed, supporter, survivors};
+use super::{bonds, fall, get, has_trace, is_over, keep, passed, survivors};
 use crate::bank::address_of;
 use crate::context::{Context, add};
 use crate::error::{Fault, TxError};
@@ -78,11 +78,11 @@ fn end(ctx: &mut Context<'_, '_>, mut job: Job, trial: &Trial) -> Result<(), TxE
             .with("attempt", job.attempt)
             .with("answers", left.len()),
     );
-    let [(_, answer)] = left.as_slice() else { return verdict::attempt_again(ctx, job) };
+    let [(number, answer)] = left.as_slice() else { return verdict::attempt_again(ctx, job) };
     if answer.result_root == job.result_root {
         return resume(ctx, job, trial);
     }
-    job.earners = earner(ctx, trial, &answer.author)?.into_iter().collect();
+    job.earners = earner(ctx, trial, *number, answer)?.into_iter().collect();
     verdict::stand(ctx, job, answer.result_root.clone())
 }
 
@@ -104,25 +104,28 @@ fn resume(ctx: &mut Context<'_, '_>, mut job: Job, trial: &Trial) -> Result<(), 
     Ok(save(ctx, &job)?)
 }
 
-/// The author of an answer that no member had given earns what members do.
-fn earner(ctx: &Context<'_, '_>, trial: &Trial, author: &[u8]) -> Result<Option<Earner>, TxError> {
-    if author.is_empty() {
-        return Ok(None);
-    }
-    let account = address_of(author)?;
-    let stands = supporter(trial, &account).is_some_and(|s| s.state() == SupporterState::In);
-    let validator = ACCOUNTS.must(ctx.state, &account)?.validator;
-    Ok(stands.then(|| Earner { account: account.to_vec(), validator }))
+/// Whose trace of an answer that no member had given stood first earns what members do: its author's, if
+/// that has done the work.
+fn earner(
+    ctx: &Context<'_, '_>,
+    trial: &Trial,
+    number: u32,
+    answer: &Answer,
+) -> Result<Option<Earner>, TxError> {
+    let stands = |trace: &&Trace| trace.answer == number && !trace.fallen;
+    let first = trial.traces.iter().find(stands).filter(|_| !answer.author.is_empty());
+    let Some(trace) = first else { return Ok(None) };
+    let validator = ACCOUNTS.must(ctx.state, &address_of(&trace.account)?)?.validator;
+    Ok(Some(Earner { account: trace.account.clone(), validator }))
 }
 
-/// The bond of a challenge is lost where the answer survives and the challenger has felled none of its
-/// traces.
+/// The bond of a challenge is lost where the answer survives.
 fn settle_challenges(ctx: &mut Context<'_, '_>, trial: &Trial) -> Result<(), TxError> {
     for (number, answer) in (0_u32..).zip(&trial.answers) {
         let mut lost = 0_u64;
         for challenge in trial.challenges.iter().filter(|c| c.answer == number) {
-            if answer.fallen || has_won(trial, challenge) {
-                bonds::give_back(ctx, trial.job, &challenge.account, challenge.bond)?;
+            if answer.fallen {
+                bonds::give_back(ctx, trial.job, &challenge.payer, challenge.bond)?;
             } else {
                 lost = add(lost, challenge.bond)?;
             }
@@ -130,13 +133,4 @@ fn settle_challenges(ctx: &mut Context<'_, '_>, trial: &Trial) -> Result<(), TxE
         bonds::pay_defence(ctx, trial, number, lost)?;
     }
     Ok(())
-}
-
-fn has_won(trial: &Trial, challenge: &Challenge) -> bool {
-    trial.games.iter().any(|game| {
-        let trace = super::trace(trial, game.trace);
-        game.challenger == challenge.account
-            && game.state() == GameState::Won
-            && trace.is_some_and(|trace| trace.answer == challenge.answer)
-    })
 }

@@ -3,7 +3,7 @@
 use alloc::vec::Vec;
 
 use lockstep_proto::lockstep::job::v1::{Job, MemberState, RunStatus};
-use lockstep_proto::lockstep::trial::v1::{SupporterState, Trace, Trial};
+use lockstep_proto::lockstep::trial::v1::{SupporterState, Trace};
 use lockstep_vm::artefact::Manifest;
 use lockstep_vm::hash::Hex;
 use lockstep_vm::merkle;
@@ -11,15 +11,14 @@ use lockstep_vm::result::Status;
 use lockstep_vm::trace::{Layout, last_leaf};
 
 use super::fall::{self, Blame};
-use super::open::{member_of, support};
-use super::{answer_of, get, keep, party, spend};
+use super::open::{TOO_MANY, member_of, support};
+use super::{answer_of, get, keep, party};
 use crate::address::{self, Address};
 use crate::commitment;
 use crate::context::Context;
 use crate::error::{Fault, Reject, TxError};
 use crate::event::Event;
 use crate::job;
-use crate::limits::TRIAL_OUTSIDE_TRACES_MAX;
 use crate::state::tables::{Hash, MANIFESTS, TRACE_NODES, VERSIONS};
 
 /// Traces and concessions came too late.
@@ -34,9 +33,6 @@ pub const BAD_TRACE: Reject =
 /// One trace for each account and answer.
 pub const DEFENDED_ALREADY: Reject =
     Reject::new(4704, "the account has posted a trace of this answer already");
-/// The places for outsiders' traces are taken.
-pub const TOO_MANY_TRACES: Reject =
-    Reject::new(4705, "this answer has as many traces of others than its members as it can");
 /// The account revealed nothing that stands, or has defended it.
 pub const NOTHING_TO_CONCEDE: Reject =
     Reject::new(5100, "the account stands behind no revealed answer that it has not defended");
@@ -78,16 +74,12 @@ pub fn defend(
     if trial.traces.iter().any(|t| t.account == account && t.answer == answer) {
         return Err(DEFENDED_ALREADY.into());
     }
-    let number = u32::try_from(trial.traces.len()).map_err(|_| TOO_MANY_TRACES)?;
+    let number = u32::try_from(trial.traces.len()).map_err(|_| TOO_MANY)?;
     let leaves = leaves(ctx, &job)?;
     if !holds(claim, leaves) {
         return Err(BAD_TRACE.into());
     }
     support(ctx, &mut trial, signer, &account, answer)?;
-    if !has_place(&trial, &account, answer) {
-        return Err(TOO_MANY_TRACES.into());
-    }
-    spend(ctx, 1)?;
     trial.traces.push(Trace {
         account: account.to_vec(),
         answer,
@@ -122,18 +114,6 @@ pub(super) fn holds(claim: &Claim, leaves: u64) -> bool {
     let leaf = last_leaf(leaves, status, &claim.output_root);
     top.is_some_and(|top| merkle::root_of_top(leaves, &top) == claim.steps_root)
         && merkle::verify_many(&claim.steps_root, leaves, &[(last, leaf)], &claim.last_path)
-}
-
-/// Members that revealed the answer and its author always have a place for their trace; the others
-/// share a few.
-fn has_place(trial: &Trial, account: &Address, answer: u32) -> bool {
-    let own = |account: &[u8]| {
-        let stands = trial.supporters.iter().find(|supporter| supporter.account == account);
-        let mut answers = trial.answers.iter().filter(|found| found.author == account);
-        stands.is_some_and(|supporter| !supporter.validator.is_empty()) || answers.next().is_some()
-    };
-    let outside = trial.traces.iter().filter(|t| t.answer == answer && !own(&t.account));
-    own(account) || outside.count() < TRIAL_OUTSIDE_TRACES_MAX
 }
 
 /// The manifest of a version.
@@ -180,11 +160,10 @@ pub fn concede(ctx: &mut Context<'_, '_>, signer: &Address, id: u64) -> Result<(
             && supporter.state() == SupporterState::In
     });
     let Some(found) = found.filter(|_| !defended) else { return Err(NOTHING_TO_CONCEDE.into()) };
-    spend(ctx, 1)?;
     found.set_state(SupporterState::Conceded);
     let supporter = found.clone();
     member_of(&mut job, &supporter)?.set_state(MemberState::Conceded);
-    let winners = fall::costs_so_far(ctx, &trial, supporter.answer)?;
+    let winners = fall::charge_so_far(ctx, &mut trial, supporter.answer)?;
     fall::find_against(ctx, &mut job, &supporter, &Blame::conceded(winners))?;
     ctx.emit(Event::new("conceded").with("job", id).with("executor", address::account(&account)));
     keep(ctx, job, &trial)

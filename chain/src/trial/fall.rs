@@ -67,7 +67,7 @@ pub fn trace(
             .with("defender", address::account(&address_of(&account)?)),
     );
     let won = |game: &Game| game.trace == number && game.state() == GameState::Won;
-    let blame = Blame::wrong(costs(ctx, trial, won)?);
+    let blame = Blame::wrong(charge(ctx, trial, won)?);
     let place = trial.supporters.iter().position(|supporter| supporter.account == account);
     condemn(ctx, job, trial, place.ok_or(Fault::Invariant("a trace without supporter"))?, &blame)?;
     if trial.defend_over && !has_trace(trial, answer) {
@@ -94,7 +94,7 @@ pub fn answer(
     ctx.emit(event.with("result_root", Hex(&fallen.result_root)));
     let traces: Vec<u32> = of_answer(trial, number);
     let won = |game: &Game| traces.contains(&game.trace) && game.state() == GameState::Won;
-    let mut winners = costs(ctx, trial, won)?;
+    let mut winners = charge(ctx, trial, won)?;
     if winners.is_empty() {
         // Nobody defended it: whoever had put it on trial was right.
         for challenge in trial.challenges.iter().filter(|challenge| challenge.answer == number) {
@@ -102,13 +102,14 @@ pub fn answer(
             winners.push(Reward { account, cost: 0, amount: 0 });
         }
     }
-    let blame = Blame::wrong(winners);
+    let mut blame = Blame::wrong(winners);
     for place in 0..trial.supporters.len() {
         let behind = |supporter: &Supporter| {
             supporter.answer == number && supporter.state() == SupporterState::In
         };
         if trial.supporters.get(place).is_some_and(behind) {
             condemn(ctx, job, trial, place, &blame)?;
+            blame.winners.iter_mut().for_each(|winner| winner.cost = 0);
         }
     }
     Ok(())
@@ -146,7 +147,8 @@ fn premium_max(ctx: &Context<'_, '_>, job: &Job) -> u64 {
     job.fee.saturating_mul(ctx.params.trial_premium_fees)
 }
 
-/// Records a verdict against a member, at most one for each validator and job.
+/// Records a verdict against a member, at most one of a kind for each validator and job, and none after a
+/// lie.
 ///
 /// # Errors
 /// Only a fault.
@@ -157,13 +159,15 @@ pub fn find_against(
     blame: &Blame,
 ) -> Result<(), TxError> {
     let attempt = job.attempt;
+    let conceded = blame.offence == Offence::Conceded;
     let mut own = job.members.iter().filter(|member| member.validator == supporter.validator);
-    let earlier = |state| matches!(state, MemberState::Wrong | MemberState::Conceded);
+    // Whoever has conceded once has not bought the right to lie.
+    let earlier =
+        |state| state == MemberState::Wrong || (conceded && state == MemberState::Conceded);
     if own.any(|member| member.attempt != attempt && earlier(member.state())) {
         return Ok(());
     }
     let infraction_height = member_of(job, supporter)?.committed_height;
-    let conceded = blame.offence == Offence::Conceded;
     let finding = Finding {
         rewards: blame.winners.clone(),
         premium_max: if blame.premium { premium_max(ctx, job) } else { 0 },
@@ -173,33 +177,39 @@ pub fn find_against(
     slashing::record(ctx, finding)
 }
 
-/// What the moves of some games cost, one entry for each challenger.
-fn costs(
+/// What the moves of some games cost that no loser has been charged for, one entry for each challenger;
+/// from now on one has.
+fn charge(
     ctx: &Context<'_, '_>,
-    trial: &Trial,
+    trial: &mut Trial,
     wanted: impl Fn(&Game) -> bool,
 ) -> Result<Vec<Reward>, Fault> {
     let mut rewards: Vec<Reward> = Vec::new();
-    for game in trial.games.iter().filter(|game| wanted(game)) {
+    let games: Vec<Game> = trial.games.iter().filter(|game| wanted(game)).cloned().collect();
+    for game in games {
         let account = payee(trial, &game.challenger)?.to_vec();
-        let cost = ctx.params.trial_move_cost.saturating_mul(game.moves.into());
+        let moves = u64::from(game.moves.saturating_sub(game.paid_moves));
+        let cost = ctx.params.trial_move_cost.saturating_mul(moves);
         match rewards.iter_mut().find(|reward| reward.account == account) {
             Some(reward) => reward.cost = reward.cost.saturating_add(cost),
             None => rewards.push(Reward { account, cost, amount: 0 }),
         }
     }
+    for game in trial.games.iter_mut().filter(|game| wanted(game)) {
+        game.paid_moves = game.moves;
+    }
     Ok(rewards)
 }
 
-/// What the moves against an answer's traces have cost so far.
+/// [`charge`] for all moves against an answer's traces that were not lost.
 ///
 /// # Errors
 /// A fault where the state is corrupt.
-pub fn costs_so_far(
+pub fn charge_so_far(
     ctx: &Context<'_, '_>,
-    trial: &Trial,
+    trial: &mut Trial,
     answer: u32,
 ) -> Result<Vec<Reward>, Fault> {
     let traces = of_answer(trial, answer);
-    costs(ctx, trial, |game| traces.contains(&game.trace) && game.state() != GameState::Lost)
+    charge(ctx, trial, |game| traces.contains(&game.trace) && game.state() != GameState::Lost)
 }

@@ -8,15 +8,13 @@ use lockstep_vm::merkle;
 use lockstep_vm::trace::{Statement, Step, verify_step};
 
 use super::defend::{manifest, tokens};
-use super::{
-    fall, get, keep, may_call, party, spend, supporter, trace as trace_of, trace_mut, tree,
-};
+use super::{fall, get, keep, may_call, party, supporter, trace as trace_of, trace_mut, tree};
 use crate::address::{self, Address};
 use crate::context::Context;
 use crate::error::{Fault, Reject, TxError};
 use crate::event::Event;
 use crate::job;
-use crate::limits::{GAS_PER_STEP, TRIAL_PROOF_MOVES};
+use crate::limits::GAS_PER_STEP;
 use crate::state::tables::{Hash, TRACE_NODES, TRACE_STEPS};
 
 /// No trace of that number stands.
@@ -114,7 +112,6 @@ pub fn call(ctx: &mut Context<'_, '_>, signer: &Address, node: &Node) -> Result<
     if node.level == 0 && TRACE_STEPS.has(ctx.state, &proved)? {
         return Err(PROVED_ALREADY.into());
     }
-    spend(ctx, 1)?;
     let key = (node.job, node.trace, node.level, node.position);
     let open = node.level > 0 && TRACE_NODES.has(ctx.state, &key)?;
     let state = if open { GameState::Call } else { GameState::Open };
@@ -128,6 +125,7 @@ pub fn call(ctx: &mut Context<'_, '_>, signer: &Address, node: &Node) -> Result<
         move_counter,
         move_time_ms,
         moves: before.map_or(0, |game| game.moves).saturating_add(1),
+        paid_moves: before.map_or(0, |game| game.paid_moves),
     };
     match place.and_then(|place| trial.games.get_mut(place)) {
         Some(stored) => *stored = game,
@@ -138,7 +136,7 @@ pub fn call(ctx: &mut Context<'_, '_>, signer: &Address, node: &Node) -> Result<
 }
 
 /// Until when the next move has time, on the trial clock and in block time.
-fn next_deadline(ctx: &Context<'_, '_>, trial: &Trial) -> (u64, u64) {
+pub(super) fn next_deadline(ctx: &Context<'_, '_>, trial: &Trial) -> (u64, u64) {
     let time_ms = ctx.params.trial_move_ms.saturating_add(trial.trace_ms);
     (
         ctx.tip.trial_clock.saturating_add(ctx.params.trial_move_blocks.max(1)),
@@ -185,7 +183,6 @@ pub fn open(
     if merkle::fold(trace.leaves, node.level, node.position, nodes) != Some(expected) {
         return Err(WRONG_NODES.into());
     }
-    spend(ctx, 1)?;
     TRACE_NODES.put(ctx.state, &(node.job, node.trace, node.level, node.position), &nodes.concat());
     let (counter, time_ms) = next_deadline(ctx, &trial);
     for game in trial.games.iter_mut().filter(|game| waits(game)) {
@@ -237,20 +234,27 @@ pub fn prove(
     let place = (0, node.position);
     let claimed = tree::opened(ctx.state, node.job, node.trace, trace.leaves, place)?;
     let claimed = claimed.ok_or(NOT_OPENED)?;
-    spend(ctx, TRIAL_PROOF_MOVES)?;
     ctx.charge(GAS_PER_STEP)?;
+    if ctx.waits {
+        return Ok(true);
+    }
     let right = recompute(ctx, &job, &trace, node.position, witness)? == Step::Leaf(claimed);
+    let called = |game: &Game| {
+        let there = game.trace == node.trace && (game.level, game.position) == place;
+        there && game.state() == GameState::Open
+    };
+    // What nobody asked for would only cost the loser more.
+    if right && !trial.games.iter().any(called) {
+        return Err(NOT_CALLED.into());
+    }
     ctx.emit(
         event("step_proved", node).with("prover", address::account(&account)).with("right", right),
     );
     count_move(&mut trial, &trace, node.trace, &account, right);
     if right {
         TRACE_STEPS.put(ctx.state, &(node.job, node.trace, node.position), &ctx.tip.height);
-        for game in trial.games.iter_mut().filter(|game| game.trace == node.trace) {
-            let called = (game.level, game.position) == (0, node.position);
-            if called && game.state() == GameState::Open {
-                game.set_state(GameState::Lost);
-            }
+        for game in trial.games.iter_mut().filter(|game| called(game)) {
+            game.set_state(GameState::Lost);
         }
     } else {
         fall::trace(ctx, &mut job, &mut trial, node.trace)?;
@@ -266,9 +270,12 @@ fn count_move(trial: &mut Trial, trace: &Trace, number: u32, account: &Address, 
         defended(trial, number);
         return;
     }
+    if right {
+        return;
+    }
     if let Some(game) = game_of(trial, number, account).and_then(|at| trial.games.get_mut(at)) {
         game.moves = game.moves.saturating_add(1);
-    } else if !right && may_call(trial, account, trace.answer) {
+    } else if may_call(trial, account, trace.answer) {
         trial.games.push(Game {
             trace: number,
             challenger: account.to_vec(),

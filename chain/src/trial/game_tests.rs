@@ -132,3 +132,51 @@ fn a_bogus_trace_of_the_right_answer_costs_its_author_and_nobody_else() {
     assert_eq!(won, BALANCE + 200 + 100_000);
     assert!(world.slashes().is_empty());
 }
+
+#[test]
+fn a_challenger_that_falls_silent_loses_its_game_alone() {
+    let game = Game::new(600, 0, 1);
+    let mut world = both_defended(&game);
+    let (honest, liar) = (executor(0), executor(1));
+    let leaf = game.traces[LIAR].wrong.unwrap();
+    let level = merkle::below(merkle::height(game.traces[LIAR].leaves()));
+    game.play(&mut world, &honest, Move::Call { trace: 1, leaf }).unwrap();
+    game.play(&mut world, &liar, Move::Open { trace: 1, level, position: leaf >> level }).unwrap();
+    assert_eq!(world.games(), [GameState::Call]);
+    world.pass(params().trial_move_blocks + 1);
+    assert_eq!(world.games(), [GameState::Lost]);
+    assert!(world.trial().traces.iter().all(|trace| !trace.fallen));
+}
+
+#[test]
+fn a_right_leaf_that_nobody_called_is_not_proved() {
+    let game = Game::new(0, 0, 1);
+    let mut world = both_defended(&game);
+    let unasked = game.play(&mut world, &executor(0), Move::Prove { trace: 0, leaf: 1 });
+    assert_eq!(unasked, Err(game::NOT_CALLED));
+    assert_eq!(world.trial().traces[0].moves, 1);
+}
+
+#[test]
+fn false_challengers_lose_their_bonds_though_a_bogus_trace_of_the_answer_fell() {
+    let game = Game::new(0, 0, 1);
+    let mut world = both_defended(&game);
+    game.play(&mut world, &auditor(0), Move::Defend(BOGUS)).unwrap();
+    let challenge = Move::Challenge { answer: HONEST, own: None };
+    game.play(&mut world, &auditor(1), challenge).unwrap();
+    game.play(&mut world, &auditor(1), Move::Call { trace: 2, leaf: 0 }).unwrap();
+    game.play(&mut world, &auditor(1), Move::Prove { trace: 2, leaf: 0 }).unwrap();
+    game.play(
+        &mut world,
+        &executor(0),
+        Move::Call { trace: 1, leaf: game.traces[LIAR].wrong.unwrap() },
+    )
+    .unwrap();
+    let leaf = game.traces[LIAR].wrong.unwrap();
+    game.play(&mut world, &executor(0), Move::Prove { trace: 1, leaf }).unwrap();
+    world.pass(20);
+    assert!(!world.is_on_trial());
+    let bond = world.act(|ctx| Ok(ctx.params.trial_bond)).unwrap();
+    // What it won with the bogus trace: two moves, and a premium of ten fees.
+    assert_eq!(world.balance(&auditor(1)), BALANCE - bond + 200 + 100_000);
+}

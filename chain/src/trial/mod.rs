@@ -26,6 +26,7 @@ mod tests;
 mod traces;
 mod tree;
 
+use lockstep_proto::lockstep::chain::v1::Totals;
 use lockstep_proto::lockstep::job::v1::Job;
 use lockstep_proto::lockstep::trial::v1::{
     Answer, Challenge, GameState, Supporter, SupporterState, Trace, Trial,
@@ -34,9 +35,9 @@ use lockstep_proto::lockstep::trial::v1::{
 use crate::address::Address;
 use crate::bank::address_of;
 use crate::context::Context;
-use crate::error::{Fault, MOVES_FULL, Reject, TxError};
+use crate::error::{Fault, MOVES_FULL, Reject, TOO_LARGE, TxError};
 use crate::job::{executor_of, save};
-use crate::limits::TRIAL_MOVES_PER_BLOCK_MAX;
+use crate::limits::{TRIAL_MOVES_PER_BLOCK_MAX, TRIAL_PROOF_MOVES};
 use crate::state::StateRead;
 use crate::state::tables::TRIALS;
 
@@ -111,13 +112,12 @@ fn trace_mut(trial: &mut Trial, number: u32) -> Option<&mut Trace> {
     trial.traces.get_mut(usize::try_from(number).ok()?)
 }
 
-/// Whether the account may call the traces of an answer: who challenged it with a bond, and members
-/// that revealed another answer and stand behind it.
+/// Whether the account may call the traces of an answer: who challenged it, and who stands behind
+/// another, with its stake or a bond.
 #[must_use]
 pub fn may_call(trial: &Trial, account: &[u8], answer: u32) -> bool {
     let stands = |supporter: &Supporter| {
         supporter.account == account
-            && !supporter.validator.is_empty()
             && supporter.state() == SupporterState::In
             && supporter.answer != answer
     };
@@ -133,6 +133,13 @@ pub fn has_trace(trial: &Trial, answer: u32) -> bool {
 /// The answers that have not fallen, by number.
 pub fn survivors(trial: &Trial) -> impl Iterator<Item = (u32, &Answer)> {
     (0_u32..).zip(&trial.answers).filter(|(_, answer)| !answer.fallen)
+}
+
+/// Whether a height's budget had no place left for a proof, so that somebody may have found none.
+#[must_use]
+pub fn is_full(totals: &Totals, height: u64) -> bool {
+    let left = TRIAL_MOVES_PER_BLOCK_MAX.saturating_sub(totals.moves);
+    totals.moves_height == height && left < TRIAL_PROOF_MOVES
 }
 
 /// Whether a deadline has passed: so many heights of the trial clock, and so much block time.
@@ -164,20 +171,27 @@ fn anyone_may_begin(trial: &Trial) -> bool {
     })
 }
 
-/// Takes a move out of the block's budget. Heights whose budget was full do not count for deadlines.
+/// Takes a transaction's moves out of the block's budget, or only looks whether a block has so many.
 ///
 /// # Errors
 /// [`MOVES_FULL`].
-pub fn spend(ctx: &mut Context<'_, '_>, cost: u32) -> Result<(), TxError> {
+pub fn spend(ctx: &mut Context<'_, '_>, cost: u32, takes: bool) -> Result<(), TxError> {
+    if cost > TRIAL_MOVES_PER_BLOCK_MAX {
+        return Err(TOO_LARGE.into());
+    }
+    if cost == 0 || !takes {
+        return Ok(());
+    }
     let height = ctx.tip.height;
     ctx.totals(|totals| {
         if totals.moves_height != height {
             (totals.moves_height, totals.moves) = (height, 0);
         }
-        if totals.moves >= TRIAL_MOVES_PER_BLOCK_MAX {
+        let moves = totals.moves.saturating_add(cost);
+        if moves > TRIAL_MOVES_PER_BLOCK_MAX {
             return Err(MOVES_FULL.into());
         }
-        totals.moves = totals.moves.saturating_add(cost);
+        totals.moves = moves;
         Ok(())
     })
 }

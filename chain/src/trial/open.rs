@@ -15,9 +15,12 @@ use crate::context::Context;
 use crate::error::{Fault, Reject, TxError};
 use crate::event::Event;
 use crate::job::{self, present};
-use crate::limits::{TRIAL_AUTHORS_MAX, TRIAL_CHALLENGES_MAX};
+use crate::limits::{
+    ANSWER_CHALLENGES_MAX, TRIAL_AUTHORS_MAX, TRIAL_CHALLENGES_MAX, TRIAL_OUTSIDERS_MAX,
+};
 use crate::state::tables::{Hash, VALIDATORS};
 use crate::trial::defend::leaves;
+use crate::trial::game::next_deadline;
 
 /// The answer is not in its challenge window, or the trial takes no more challenges.
 pub const NO_WINDOW: Reject =
@@ -70,7 +73,8 @@ fn begin(ctx: &Context<'_, '_>, job: &mut Job) -> Result<Trial, TxError> {
     };
     if job.state() == JobState::Verified {
         // It stands even where no member is left behind it.
-        trial.answers.push(Answer { result_root: job.result_root.clone(), ..Answer::default() });
+        let author = job.earners.first().map(|earner| earner.account.clone()).unwrap_or_default();
+        trial.answers.push(Answer { result_root: job.result_root.clone(), fallen: false, author });
     }
     let revealed = |member: &&Member| member.state() == MemberState::Revealed;
     for member in present(job).filter(revealed) {
@@ -141,11 +145,13 @@ pub fn challenge(
     if challenge_of(&trial, &account, answer).is_some() {
         return Err(CHALLENGED_ALREADY.into());
     }
-    if trial.challenges.len() >= TRIAL_CHALLENGES_MAX {
+    let same = trial.challenges.iter().filter(|challenge| challenge.answer == answer);
+    if same.count() >= ANSWER_CHALLENGES_MAX || trial.challenges.len() >= TRIAL_CHALLENGES_MAX {
         return Err(TOO_MANY.into());
     }
     let bond = bonds::post(ctx, trial.job, signer)?;
-    trial.challenges.push(Challenge { account: account.to_vec(), answer, bond });
+    let payer = signer.to_vec();
+    trial.challenges.push(Challenge { account: account.to_vec(), answer, bond, payer });
     if let Some(own) = own {
         bring_answer(ctx, &mut trial, signer, &account, own)?;
     }
@@ -179,9 +185,21 @@ fn bring_answer(
         if authors.count() >= TRIAL_AUTHORS_MAX {
             return Err(TOO_MANY.into());
         }
+        extend(ctx, trial);
         push_answer(trial, own, account)?
     };
     support(ctx, trial, signer, account, answer)
+}
+
+/// Whoever has something against a new answer finds the time for a move. There are few new ones.
+fn extend(ctx: &Context<'_, '_>, trial: &mut Trial) {
+    let (counter, time_ms) = next_deadline(ctx, trial);
+    let blocks = counter.saturating_sub(trial.defend_counter);
+    let millis = time_ms.saturating_sub(trial.defend_time_ms);
+    trial.defend_counter = trial.defend_counter.saturating_add(blocks);
+    trial.call_counter = trial.call_counter.saturating_add(blocks);
+    trial.defend_time_ms = trial.defend_time_ms.saturating_add(millis);
+    trial.call_time_ms = trial.call_time_ms.saturating_add(millis);
 }
 
 /// Makes sure that the account stands behind an answer; takes a bond where it did not before.
@@ -203,6 +221,9 @@ pub(super) fn support(
         Some(found) if found.answer != answer => Err(BOTH_SIDES.into()),
         Some(_) => Ok(()),
         None => {
+            if !has_place(trial, account, answer) {
+                return Err(TOO_MANY.into());
+            }
             let bond = bonds::post(ctx, trial.job, signer)?;
             trial.supporters.push(Supporter {
                 account: account.to_vec(),
@@ -214,6 +235,20 @@ pub(super) fn support(
             Ok(())
         }
     }
+}
+
+/// Whether another bond may stand behind an answer: its author's always. Whoever has paid it has a place
+/// for its trace.
+fn has_place(trial: &Trial, account: &Address, answer: u32) -> bool {
+    let author = |account: &[u8]| {
+        let found = usize::try_from(answer).ok().and_then(|place| trial.answers.get(place));
+        found.is_some_and(|answer| answer.author == account)
+    };
+    let outsiders = trial.supporters.iter().filter(|supporter| {
+        let outside = supporter.validator.is_empty() && !author(&supporter.account);
+        outside && supporter.answer == answer
+    });
+    author(account) || outsiders.count() < TRIAL_OUTSIDERS_MAX
 }
 
 /// The member's place in the job, for its supporter in the trial.

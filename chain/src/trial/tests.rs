@@ -7,7 +7,7 @@ use alloc::vec::Vec;
 use lockstep_proto::lockstep::chain::v1::Params;
 use lockstep_proto::lockstep::job::v1::{JobState, MemberState, RunStatus};
 use lockstep_proto::lockstep::staking::v1::Offence;
-use lockstep_proto::lockstep::trial::v1::{GameState, Trial};
+use lockstep_proto::lockstep::trial::v1::{Supporter, SupporterState, Trial};
 use lockstep_vm::artefact::Manifest;
 use lockstep_vm::merkle::{self, Tree};
 use lockstep_vm::result::Status;
@@ -20,8 +20,10 @@ use super::testing::{
 };
 use super::{BOTH_SIDES, OUT, open};
 use crate::address::Address;
-use crate::error::{INSUFFICIENT_FUNDS, MOVES_FULL, Reject};
-use crate::limits::{POWER_UNIT, TRIAL_MOVES_PER_BLOCK_MAX, YEAR_MS};
+use crate::error::{INSUFFICIENT_FUNDS, MOVES_FULL, Reject, TOO_LARGE};
+use crate::limits::{
+    POWER_UNIT, TRIAL_MOVES_PER_BLOCK_MAX, TRIAL_OUTSIDERS_MAX, TRIAL_PROOF_MOVES, YEAR_MS,
+};
 use crate::model::artefact;
 use crate::staking::wave;
 use crate::state::tables::{SLASHES, TRIALS};
@@ -187,22 +189,6 @@ fn whoever_defends_and_then_falls_silent_loses_and_pays_the_moves_and_the_premiu
     assert_eq!(slash.amount, STAKE / 2);
     assert_eq!(slash.rewards[0].amount, 100 + premium);
     assert_eq!(world.balance(&operator(honest)), BALANCE + 100 + premium);
-}
-
-#[test]
-fn a_challenger_that_falls_silent_loses_its_game_alone() {
-    let mut world = world();
-    let (honest, liar) = at_odds(&mut world);
-    post(&mut world, executor(honest), &right()).unwrap();
-    post(&mut world, executor(liar), &wrong(0)).unwrap();
-    call(&mut world, executor(liar), 0).unwrap();
-    let leaves = world.trial().traces[0].leaves;
-    if merkle::height(leaves) <= merkle::OPEN_LEVELS {
-        // A leaf was called: the defender is to prove it, and nobody can here.
-        assert_eq!(world.games(), [GameState::Open]);
-        return;
-    }
-    unreachable!("the example's trace is opened at once");
 }
 
 #[test]
@@ -376,16 +362,53 @@ fn only_the_standing_answer_can_be_challenged_and_only_in_its_window() {
 }
 
 #[test]
-fn places_of_outsiders_are_few_and_members_have_their_own() {
+fn a_bond_buys_a_place_for_a_trace_or_is_not_taken_and_members_have_their_own() {
     let mut world = world();
     let (honest, _) = at_odds(&mut world);
+    // All but one of the places are taken by others.
+    world
+        .act(|ctx| {
+            let mut trial = super::get(ctx.state, 1)?;
+            let right = trial.supporters.iter().find(|s| s.account == executor(honest)).unwrap();
+            let other = Supporter {
+                validator: Vec::new(),
+                state: SupporterState::Wrong.into(),
+                ..right.clone()
+            };
+            for number in 1..TRIAL_OUTSIDERS_MAX {
+                let account = vec![u8::try_from(0x80 + number).unwrap(); 20];
+                trial.supporters.push(Supporter { account, ..other.clone() });
+            }
+            TRIALS.put(ctx.state, &1, &trial);
+            Ok(())
+        })
+        .unwrap();
     post(&mut world, auditor(0), &right()).unwrap();
     assert_eq!(post(&mut world, auditor(0), &right()), Err(defend::DEFENDED_ALREADY));
+    assert_eq!(post(&mut world, auditor(1), &right()), Err(open::TOO_MANY));
+    let brought = challenge(&mut world, auditor(1), &wrong(0), Some(&right()));
+    assert_eq!(brought, Err(open::TOO_MANY));
+    assert_eq!(world.balance(&auditor(1)), BALANCE, "nothing was taken");
     post(&mut world, executor(honest), &right()).unwrap();
     assert_eq!(world.trial().traces.len(), 2);
-    assert_eq!(world.balance(&auditor(0)), BALANCE - BOND);
     until_over(&mut world);
     assert_eq!(world.balance(&auditor(0)), BALANCE, "it stood");
+}
+
+#[test]
+fn an_answer_brought_at_the_last_moment_can_still_be_called_by_whoever_stands_behind_another() {
+    let mut world = world();
+    agreed(&mut world, &wrong(0));
+    challenge(&mut world, auditor(0), &wrong(0), Some(&right())).unwrap();
+    post(&mut world, auditor(0), &right()).unwrap();
+    world.pass(2);
+    let deadline = world.trial().defend_counter;
+    // The last block in which anything is taken.
+    challenge(&mut world, auditor(1), &right(), Some(&wrong(1))).unwrap();
+    let number = post(&mut world, auditor(1), &wrong(1)).unwrap();
+    assert!(world.trial().defend_counter > deadline, "there is time for an answer to it");
+    call(&mut world, auditor(0), number).unwrap();
+    challenge(&mut world, auditor(2), &wrong(1), None).unwrap();
 }
 
 #[test]
@@ -427,10 +450,14 @@ fn heights_without_votes_and_heights_full_of_moves_do_not_count() {
     }
     for _ in 0..5 {
         world.next();
-        for _ in 0..TRIAL_MOVES_PER_BLOCK_MAX {
-            world.act(|ctx| super::spend(ctx, 1)).unwrap();
+        // Too little is left for a proof: somebody may have been left out.
+        for _ in TRIAL_PROOF_MOVES - 1..TRIAL_MOVES_PER_BLOCK_MAX {
+            world.act(|ctx| super::spend(ctx, 1, true)).unwrap();
         }
-        assert_eq!(world.act(|ctx| super::spend(ctx, 1)), Err(MOVES_FULL));
+        let proof = world.act(|ctx| super::spend(ctx, TRIAL_PROOF_MOVES, true));
+        assert_eq!(proof, Err(MOVES_FULL));
+        let more = TRIAL_MOVES_PER_BLOCK_MAX + 1;
+        assert_eq!(world.act(|ctx| super::spend(ctx, more, false)), Err(TOO_LARGE));
     }
     assert!(!world.trial().defend_over);
     assert!(world.tip().trial_clock < deadline);

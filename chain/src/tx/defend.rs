@@ -15,9 +15,7 @@ use crate::context::Context;
 use crate::envelope::any;
 use crate::error::{BAD_FIELD, Reject, TxError};
 use crate::trial::NOT_ON_TRIAL;
-use crate::trial::defend::{
-    self, BAD_TRACE, Claim, DEFENDED_ALREADY, NO_SUCH_RESULT, TOO_LATE, TOO_MANY_TRACES,
-};
+use crate::trial::defend::{self, BAD_TRACE, Claim, DEFENDED_ALREADY, NO_SUCH_RESULT, TOO_LATE};
 use crate::trial::game::hashes;
 
 pub(super) const KIND: Kind = Kind {
@@ -27,14 +25,7 @@ pub(super) const KIND: Kind = Kind {
     roles: &[Role::Executor, Role::Auditor],
     duty: true,
     moves: Some(1),
-    rejects: &[
-        NOT_ON_TRIAL,
-        TOO_LATE,
-        NO_SUCH_RESULT,
-        BAD_TRACE,
-        DEFENDED_ALREADY,
-        TOO_MANY_TRACES,
-    ],
+    rejects: &[NOT_ON_TRIAL, TOO_LATE, NO_SUCH_RESULT, BAD_TRACE, DEFENDED_ALREADY],
     decode: decode::<MsgDefend, Defend>,
     example: || {
         any(&MsgDefend {

@@ -39,8 +39,8 @@ pub mod send;
 pub mod set_alias;
 pub mod undelegate;
 
-pub(crate) use pipeline::{FitsAs, fits};
 pub use pipeline::{Mode, execute, role_bit};
+pub(crate) use pipeline::{moves_of, only_moves};
 
 /// What an action does. Everything about it that needs no instance is in its [`Kind`].
 pub trait Action: Debug + Send + Sync {

@@ -16,9 +16,13 @@ use crate::error::{
     DUTY_QUOTA, EXPIRED, FEE_TOO_LOW, Fault, GAS_LIMIT_TOO_HIGH, INSUFFICIENT_FUNDS, NOT_A_MEMBER,
     OUT_OF_GAS, OVERFLOW, REPLAYED, Reject, TxError, UNAUTHORIZED, WRONG_SEQUENCE,
 };
-use crate::limits::{GAS_PER_BYTE, GAS_PER_SIGNATURE, SEQUENCE_AHEAD_MAX, UNORDERED_MS_MAX};
+use crate::limits::{
+    FREE_FAILURE_TXS, GAS_PER_BYTE, GAS_PER_SIGNATURE, MOVE_GAS_MAX, SEQUENCE_AHEAD_MAX,
+    UNORDERED_MS_MAX,
+};
 use crate::state::tables::{ACCOUNTS, UNORDERED};
 use crate::state::{Overlay, Writes};
+use crate::trial;
 
 /// What the transaction is executed for.
 #[derive(Clone, Copy)]
@@ -77,8 +81,10 @@ pub fn execute(
 
     let mut effects = Overlay::new(&pending);
     let mut ctx = Context::new(&mut effects, params, tip);
+    ctx.waits = matches!(mode, Mode::Check(_));
     let allowed = match mode {
         Mode::Simulate => Some(u64::MAX),
+        _ if only_moves(&envelope) => MOVE_GAS_MAX.checked_sub(spent),
         Mode::Check(_) | Mode::Deliver(_) => envelope.gas_limit.checked_sub(spent),
     };
     let result = match allowed {
@@ -99,6 +105,10 @@ pub fn execute(
         Err(TxError::Reject(reject)) => {
             outcome.code = reject.code;
             outcome.log = String::from(reject.reason);
+            drop(effects);
+            if envelope.fee == 0 {
+                charge_quota(&mut pending, &envelope)?;
+            }
         }
         Err(TxError::Fault(fault)) => return Err(fault),
     }
@@ -118,6 +128,9 @@ fn ante(ctx: &mut Context<'_, '_>, envelope: &Envelope, mode: Mode<'_>) -> Resul
         return Err(NOT_A_MEMBER.into());
     }
     roles(envelope, account.roles)?;
+    // Here, so that moves that fail count as well: whoever left another's move out for them has filled
+    // the block's budget.
+    trial::spend(ctx, moves_of(envelope), matches!(mode, Mode::Deliver(_)))?;
     if envelope.timeout_height != 0 && envelope.timeout_height < ctx.tip.height {
         return Err(EXPIRED.into());
     }
@@ -196,6 +209,14 @@ fn duty_quota(ctx: &Context<'_, '_>, account: &mut Account) -> Result<(), TxErro
     Ok(())
 }
 
+/// A free transaction that fails takes more of the quota: nobody fills blocks with them for long.
+fn charge_quota(state: &mut Overlay<'_>, envelope: &Envelope) -> Result<(), Fault> {
+    let mut account = ACCOUNTS.must(state, &envelope.signer)?;
+    account.free_used = account.free_used.saturating_add(FREE_FAILURE_TXS);
+    ACCOUNTS.put(state, &envelope.signer, &account);
+    Ok(())
+}
+
 fn in_order(envelope: &Envelope, account: &mut Account, mode: Mode<'_>) -> Result<(), Reject> {
     let ahead = envelope.sequence.checked_sub(account.sequence).ok_or(WRONG_SEQUENCE)?;
     let allowed = match mode {
@@ -240,41 +261,21 @@ fn messages(
     Ok(data.encode_to_vec())
 }
 
-/// Whether a waiting transaction could stand next in a block after those counted in `sequences`.
-///
-/// # Errors
-/// Only a failing store.
-pub(crate) fn fits(base: &Overlay<'_>, bytes: &[u8]) -> Result<Option<FitsAs>, Fault> {
-    let Ok(envelope) = Envelope::decode(bytes) else { return Ok(None) };
-    let Some(account) = ACCOUNTS.get(base, &envelope.signer)? else { return Ok(None) };
-    Ok(Some(FitsAs {
-        signer: envelope.signer,
-        sequence: envelope.unordered_until_ms.is_none().then_some(envelope.sequence),
-        next: account.sequence,
-        gas: envelope.gas_limit,
-        moves: moves(&envelope),
-    }))
+/// Whether it is nothing but moves of trials.
+pub(crate) fn only_moves(envelope: &Envelope) -> bool {
+    envelope.actions.iter().all(|action| action.kind.moves.is_some())
 }
 
-/// What the proposer has to know of a transaction.
-pub(crate) struct FitsAs {
-    pub(crate) signer: crate::address::Address,
-    /// None where unordered.
-    pub(crate) sequence: Option<u64>,
-    /// The account's next sequence in the committed state.
-    pub(crate) next: u64,
-    pub(crate) gas: u64,
-    /// What it takes of a block's budget for moves, where it is nothing but moves of trials.
-    pub(crate) moves: Option<u32>,
-}
-
-fn moves(envelope: &Envelope) -> Option<u32> {
-    let mut costs = envelope.actions.iter().map(|action| action.kind.moves);
-    costs.try_fold(0_u32, |sum, cost| Some(sum.saturating_add(cost?)))
+/// What its moves take of a block's budget.
+pub(crate) fn moves_of(envelope: &Envelope) -> u32 {
+    let costs = envelope.actions.iter().map(|action| action.kind.moves.unwrap_or(0));
+    costs.fold(0, u32::saturating_add)
 }
 
 impl TxOutcome {
-    pub(crate) fn refused(reject: Reject) -> Self {
+    /// Refused before anything was done.
+    #[must_use]
+    pub fn refused(reject: Reject) -> Self {
         Self { code: reject.code, log: reject.reason.to_string(), ..Self::default() }
     }
 }

@@ -451,6 +451,10 @@ pub struct Challenge {
     /// In ulock.
     #[prost(uint64, tag = "3")]
     pub bond: u64,
+    /// Who paid the bond, and gets it back: a member's new executor signs for the old one. 20 bytes.
+    #[prost(bytes = "vec", tag = "4")]
+    #[serde(with = "crate::json::account")]
+    pub payer: ::prost::alloc::vec::Vec<u8>,
 }
 impl ::prost::Name for Challenge {
     const NAME: &'static str = "Challenge";
@@ -489,6 +493,9 @@ pub struct Game {
     /// Moves that the challenger has made.
     #[prost(uint32, tag = "8")]
     pub moves: u32,
+    /// Those of them that a loser has been charged for.
+    #[prost(uint32, tag = "9")]
+    pub paid_moves: u32,
 }
 impl ::prost::Name for Game {
     const NAME: &'static str = "Game";

@@ -213,17 +213,18 @@ fn a_wrong_trace_of_a_right_answer_falls_and_the_answer_stands_with_the_other() 
     assert_eq!(verdicts(&cluster), [(clumsy, Offence::WrongResult, STAKE / 2)]);
     assert_eq!(tokens(&cluster), all_but(clumsy, STAKE / 2));
     assert_eq!(made(&cluster, "auditor0", Kind::Refute), 1);
-    // The auditor is paid for the trace that it felled, and its challenge's bond returns. It loses the
-    // bond on its own answer: both members had called that trace, and one of them proved it wrong.
+    // The auditor is paid for the trace that it felled. It loses the bond of its challenge, since the
+    // answer stands, to the two moves that defended it; and the bond on its own answer: both members had
+    // called that trace, and one of them proved it wrong.
     let felled = PREMIUM + 2 * MOVE;
     let half = PREMIUM / 2;
     let names = [val(clumsy), val(honest)];
     let expected = FINAL.into_iter().chain([
-        ("auditor0", felled - BOND - 1_000),
+        ("auditor0", felled - 2 * BOND - 1_000),
         ("treasury", 1_000),
-        (names[0].as_str(), half + MOVE),
-        (names[1].as_str(), 7_000 + half + 2 * MOVE),
-        ("burned", HALF - felled + BOND - PREMIUM - 3 * MOVE),
+        (names[0].as_str(), half + 2 * MOVE),
+        (names[1].as_str(), 7_000 + half + 5 * MOVE),
+        ("burned", HALF - felled + 2 * BOND - PREMIUM - 7 * MOVE),
     ]);
     assert_eq!(before.changes(&cluster), changes(expected));
 }

@@ -193,7 +193,12 @@ impl Court {
         match it {
             Move::Challenge { answer: root, own } => {
                 let doubted = answer(&mut self.trial, &root);
-                let challenge = Challenge { account: me.to_vec(), answer: doubted, bond: 9 };
+                let challenge = Challenge {
+                    account: me.to_vec(),
+                    answer: doubted,
+                    bond: 9,
+                    ..Challenge::default()
+                };
                 self.trial.challenges.push(challenge);
                 let Some(own) = own else { return Some(()) };
                 let number = answer(&mut self.trial, &own.answer.result_root);
