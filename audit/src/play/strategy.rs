@@ -230,8 +230,8 @@ impl View<'_> {
             return false;
         }
         let mut stands = self.stands();
-        // A revealed answer is a challenge to all others, unless it is about to be conceded.
-        stands.any(|(answer, member)| member && Some(answer) == self.own())
+        // Whoever stands behind an answer doubts all others, unless it is about to concede.
+        stands.any(|(answer, _)| Some(answer) == self.own())
             || self.has_challenged(Some(trace.answer))
     }
 

@@ -145,7 +145,12 @@ impl Chain {
             defend_counter: self.height + TRIAL,
             call_counter: self.height + TRIAL,
             answers: roots.map(on_trial).collect(),
-            challenges: vec![Challenge { account: ME.to_vec(), answer: 0, bond: 1 }],
+            challenges: vec![Challenge {
+                account: ME.to_vec(),
+                answer: 0,
+                bond: 1,
+                ..Challenge::default()
+            }],
             supporters: own.iter().map(|_| supporter()).collect(),
             // It comes with its trace.
             traces: own.iter().map(trace).collect(),

@@ -273,8 +273,10 @@ impl<B: Bench> Watcher<B> {
     fn look(&mut self, job: &Job) -> bool {
         let (id, height, me) = (job.id, self.height, self.bench.account());
         let Some(root) = root_of(job) else { return false };
-        let mine = job.delivered_height == 0 && job.earners.iter().any(|it| it.account == me);
         let doubted = self.sample.takes(id) && !self.survived.contains(&(id, root));
+        let earns = job.earners.iter().any(|it| it.account == me);
+        // Once those who are paid have let their window pass, anybody may hand in the output.
+        let mine = job.delivered_height == 0 && (earns || (doubted && job.delivery_open));
         if !mine && !doubted {
             return false;
         }
