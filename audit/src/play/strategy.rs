@@ -53,13 +53,14 @@ impl Now {
     /// Whether half of the time for traces is over, and with it the time to leave a trial to others.
     #[must_use]
     pub fn is_half_over(&self, trial: &Trial) -> bool {
-        self.is_late(self.defend, trial.defend_counter, trial.defend_time_ms)
+        self.is_late(self.defend, trial, trial.defend_counter, trial.defend_time_ms)
     }
 
-    /// Whether at most half of a window is left before its end.
-    fn is_late(&self, window: Window, counter: u64, time_ms: u64) -> bool {
+    /// Whether at most half of a window is left before its end, which is later by what tracing takes.
+    fn is_late(&self, window: Window, trial: &Trial, counter: u64, time_ms: u64) -> bool {
+        let ms = window.ms.saturating_add(trial.trace_ms);
         self.clock.saturating_add(window.blocks / 2) >= counter
-            && self.time_ms.saturating_add(window.ms / 2) >= time_ms
+            && self.time_ms.saturating_add(ms / 2) >= time_ms
     }
 }
 
@@ -178,7 +179,8 @@ impl View<'_> {
                 continue;
             };
             // Whoever posted it answers; where that one is silent, any other supporter.
-            let late = self.now.is_late(self.now.moves, game.move_counter, game.move_time_ms);
+            let (counter, time_ms) = (game.move_counter, game.move_time_ms);
+            let late = self.now.is_late(self.now.moves, self.trial, counter, time_ms);
             let mine = trace.account == self.me() || (late && self.supports(trace.answer));
             if !mine {
                 continue;

@@ -7,9 +7,9 @@ mod turn;
 use std::time::Duration;
 
 use court::{Court, Made, Party, lie, play, truth};
-use lockstep_proto::lockstep::trial::v1::{Supporter, SupporterState};
+use lockstep_proto::lockstep::trial::v1::{Supporter, SupporterState, Trial};
 
-use super::{Evidence, Intent, Move, Player, Seat};
+use super::{Evidence, Intent, Move, Now, Player, Seat, Window};
 
 const HONEST: u8 = 1;
 const LIAR: u8 = 2;
@@ -150,6 +150,16 @@ fn an_auditor_challenges_at_half_time_what_an_accomplice_leaves_alone() {
     assert_eq!(court.trial.challenges.len(), 1);
     let states: Vec<_> = court.trial.supporters.iter().map(Supporter::state).collect();
     assert_eq!(states, [SupporterState::In, SupporterState::Wrong]);
+}
+
+#[test]
+fn half_of_the_time_counts_heights_and_what_tracing_takes() {
+    let defend = Window { blocks: 8, ms: 1_000 };
+    let trial =
+        Trial { defend_counter: 8, defend_time_ms: 60_000, trace_ms: 59_000, ..Trial::default() };
+    let half_over =
+        |clock, time_ms| Now { clock, time_ms, defend, ..Now::default() }.is_half_over(&trial);
+    assert!(!half_over(4, 29_999) && !half_over(3, 30_000) && half_over(4, 30_000));
 }
 
 #[test]
