@@ -72,12 +72,12 @@ pub fn prepare(
         next: BTreeMap::new(),
         block: alloc::vec![injected],
     };
-    let (mut moves, mut others, mut stale) = (Vec::new(), Vec::new(), Vec::new());
+    let (mut moves, mut others, mut refused) = (Vec::new(), Vec::new(), Vec::new());
     let mut sent: BTreeMap<Address, u32> = BTreeMap::new();
     for (place, bytes) in txs.iter().enumerate() {
         let Some(its) = mempool::place(state, bytes)? else { continue };
         if its.sequence.is_some_and(|sequence| sequence < its.next) {
-            stale.push(bytes);
+            refused.push(bytes);
         } else if let Some(cost) = its.moves {
             let turn = sent.entry(its.signer).or_default();
             *turn = turn.saturating_add(cost.max(1));
@@ -101,7 +101,7 @@ pub fn prepare(
         room.take(bytes, &its);
     }
     // Mempools drop nothing that no block has carried: what can only be refused, for nothing, is.
-    for bytes in stale {
+    for bytes in refused {
         room.carry(bytes);
     }
     Ok(room.block)
@@ -375,8 +375,7 @@ mod tests {
         for number in 0..40 {
             let mut sender = Sender::new(&mut world, 7 + number);
             let names = ["call_node", "prove_step", "open_node"];
-            waiting
-                .extend(names[..usize::from(number % 3) + 1].iter().map(|name| sender.send(name)));
+            waiting.extend(names[..=usize::from(number % 3)].iter().map(|name| sender.send(name)));
         }
         let block = prepare(&world.state, 2, 1 << 20, None, &waiting).unwrap();
         assert!(block.len() <= waiting.len(), "some are left out");
@@ -394,7 +393,12 @@ mod tests {
         let next = a.send("post_job");
         let signer = mempool::place(&world.state, &stale).unwrap().unwrap().signer;
         let stored = Account { sequence: 1, ..Account::default() };
-        world.act(|ctx| Ok(ACCOUNTS.put(ctx.state, &signer, &stored))).unwrap();
+        world
+            .act(|ctx| {
+                ACCOUNTS.put(ctx.state, &signer, &stored);
+                Ok(())
+            })
+            .unwrap();
         b.sequence = 3;
         let ahead = b.send("post_job");
         let waiting = [stale.clone(), ahead, next.clone()];

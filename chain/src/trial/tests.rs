@@ -215,14 +215,16 @@ fn a_trace_of_more_leaves_than_any_artefact_has_can_be_posted() {
     let below = merkle::below(height);
     let mut leaves: Vec<_> = (1 << 24..count).map(|n| leaf_hash(n, Status::Run, b"")).collect();
     leaves[2] = last_leaf(count, Status::Halted, &output_root);
-    let mut nodes: Vec<_> = (0..merkle::width(count, below)).map(|n| [n as u8; 32]).collect();
-    let place = nodes.len() - 1;
-    nodes[place] = merkle::fold_from(count, below, place as u64, 0, &leaves).unwrap();
+    let width = merkle::width(count, below);
+    let mut nodes: Vec<_> =
+        (0..width).map(|n| leaf_hash(n, Status::Run, b"any other node")).collect();
+    *nodes.last_mut().unwrap() = merkle::fold_from(count, below, width - 1, 0, &leaves).unwrap();
     let node = |(level, position): (u32, u64)| {
         let (from, all) = if level < below { (0, &leaves) } else { (below, &nodes) };
         let range = merkle::under(count, level, position, from).unwrap();
         let first = if level < below { 1 << 24 } else { 0 };
-        let own = &all[(range.start - first) as usize..(range.end - first) as usize];
+        let at = |end: u64| usize::try_from(end - first).unwrap();
+        let own = &all[at(range.start)..at(range.end)];
         merkle::fold_from(count, level, position, from, own).unwrap()
     };
     let mut claim = Claim {
