@@ -1,12 +1,14 @@
 //! Single rules that a fault once broke.
 
-use lockstep_chain::envelope::any;
+use lockstep_chain::envelope::{K256, Unsigned, any};
 use lockstep_chain::genesis::GenesisAccount;
-use lockstep_chain::{extension, proposal};
+use lockstep_chain::state::tables::TIP;
+use lockstep_chain::{extension, mempool, proposal};
 use lockstep_proto::lockstep::block::v1::{Commitment, ExtendedCommit, VoteExtension};
 use lockstep_proto::lockstep::job::v1::JobState;
 use lockstep_proto::lockstep::member::v1::Role;
 use lockstep_proto::lockstep::staking::v1::Offence;
+use lockstep_proto::lockstep::trial::v1::{MsgCallNode, MsgProveStep};
 use lockstep_tests::actions::{self, with_models};
 use lockstep_tests::cluster::{Cluster, Plan};
 use lockstep_tests::executor::{self, Behaviour};
@@ -26,6 +28,39 @@ fn the_role_of_an_executor_that_works_for_nobody_can_be_revoked() {
     let tx = cluster.tx("council", vec![actions::revoke("idle", Role::Executor)]);
     cluster.deliver(vec![tx]);
     assert_eq!(cluster.account("idle").roles, 0);
+}
+
+#[test]
+fn moves_that_fail_use_up_the_budget_and_a_hundred_of_the_quota_and_their_height_does_not_count() {
+    let mut cluster = with_models(&genesis(&[100; 4], params()));
+    let trial_clock = |cluster: &Cluster| TIP.must(cluster.state(), &()).unwrap().trial_clock;
+    let free = |cluster: &mut Cluster, moves: usize| {
+        let nobody_asked = any(&MsgCallNode {
+            challenger: Account::named("exec0").text(),
+            job: 7,
+            trace: 0,
+            level: 0,
+            position: 0,
+        });
+        let unsigned = cluster.unsigned("exec0", vec![nobody_asked; moves]);
+        Unsigned { fee: 0, ..unsigned }.sign(&cluster.keys("exec0").key)
+    };
+    cluster.run(1);
+    let (clock, used) = (trial_clock(&cluster), cluster.account("exec0").free_used);
+    let few: Vec<_> = (0..15).map(|_| free(&mut cluster, 4)).collect();
+    let report = cluster.block(Plan { txs: few, ..Plan::default() });
+    assert!(report.outcomes.iter().all(|outcome| outcome.code == 25));
+    assert_eq!(trial_clock(&cluster), clock + 1, "there was room for a proof");
+    assert_eq!(cluster.account("exec0").free_used, used + 15 * 101);
+    let many: Vec<_> = (0..40).map(|_| free(&mut cluster, 4)).collect();
+    let report = cluster.block(Plan { txs: many, ..Plan::default() });
+    assert_eq!(report.outcomes.len(), 16);
+    assert_eq!(trial_clock(&cluster), clock + 1, "somebody may have been left out");
+    // What no block takes is refused before it can wait.
+    let proof = MsgProveStep { prover: Account::named("exec0").text(), ..MsgProveStep::default() };
+    let unsigned = cluster.unsigned("exec0", vec![any(&proof); 17]);
+    let more = Unsigned { fee: 0, ..unsigned }.sign(&cluster.keys("exec0").key);
+    assert_eq!(mempool::check_tx(cluster.state(), &more, &K256).unwrap().code, 3);
 }
 
 #[test]
