@@ -13,7 +13,7 @@ pub(crate) struct Bench(Mutex<Queue>);
 struct Queue {
     taken: bool,
     /// By deadline, then in order of coming.
-    waiting: BTreeMap<(u64, u64), oneshot::Sender<()>>,
+    waiting: BTreeMap<(u64, u64), oneshot::Sender<Place>>,
     tickets: u64,
 }
 
@@ -26,7 +26,7 @@ impl Bench {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn enter(&self, deadline: u64) -> Option<oneshot::Receiver<()>> {
+    fn enter(&self, deadline: u64) -> Option<oneshot::Receiver<Place>> {
         let mut queue = self.queue();
         if !std::mem::replace(&mut queue.taken, true) {
             return None;
@@ -40,28 +40,34 @@ impl Bench {
 
     /// Waits for the place, behind those whose deadline comes first.
     pub(crate) async fn place(self: &Arc<Self>, deadline: u64) -> Place {
-        if let Some(given) = self.enter(deadline) {
-            // Whoever waits is told before it is forgotten.
-            drop(given.await);
-        }
-        Place(Arc::clone(self))
+        let given = match self.enter(deadline) {
+            Some(given) => given.await.ok(),
+            None => None,
+        };
+        // Nobody who waits is forgotten before it has the place.
+        given.unwrap_or_else(|| Place(Arc::clone(self)))
     }
 }
 
 impl Drop for Place {
     fn drop(&mut self) {
-        let mut queue = self.0.queue();
-        while let Some((_, next)) = queue.waiting.pop_first() {
-            if next.send(()).is_ok() {
-                return;
-            }
+        let next = {
+            let mut queue = self.0.queue();
+            let next = queue.waiting.pop_first();
+            queue.taken = next.is_some();
+            next
+        };
+        // The place itself is given: where whoever waited has left, before or after, it goes on.
+        if let Some((_, next)) = next {
+            drop(next.send(Place(Arc::clone(&self.0))));
         }
-        queue.taken = false;
     }
 }
 
 #[cfg(test)]
 mod tests {
+    use std::task::Poll;
+
     use super::*;
 
     #[tokio::test]
@@ -80,7 +86,11 @@ mod tests {
         tokio::task::yield_now().await;
         waiting[1].abort();
         tokio::task::yield_now().await;
+        // One leaves after it was given the place, and before it could take it.
+        let mut late = Box::pin(bench.place(1));
+        assert!(std::future::poll_fn(|cx| Poll::Ready(late.as_mut().poll(cx).is_pending())).await);
         drop(first);
+        drop(late);
         assert_eq!([order.recv().await, order.recv().await], [Some(5), Some(7)]);
         for task in waiting {
             drop(task.await);
