@@ -7,12 +7,12 @@
 //! can hold up consensus: the node only ever copies from what is on offer.
 
 pub mod backend;
-mod bench;
 pub mod blobs;
 pub mod config;
 pub mod executor;
 pub mod fault;
 pub mod key;
+mod lane;
 pub mod metrics;
 pub mod node;
 pub mod outputs;

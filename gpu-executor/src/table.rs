@@ -18,9 +18,9 @@ use tokio::sync::watch;
 use tokio::task::spawn_blocking;
 use tokio::time::timeout;
 
-use crate::bench::{Bench, Place};
 use crate::blobs::Root;
 use crate::fault::Kind;
+use crate::lane::{Lane, Place};
 use crate::plan::{Docket, input_root};
 use crate::steps::{StepError, Tools};
 
@@ -60,9 +60,9 @@ pub(crate) struct Table {
     /// Whose turn it is to use the backend's idle time.
     pub(crate) idle: tokio::sync::Mutex<()>,
     /// Where trials are computed that this account has a part in …
-    pub(crate) own: Arc<Bench>,
+    pub(crate) own: Arc<Lane>,
     /// … and all else.
-    pub(crate) others: Arc<Bench>,
+    pub(crate) others: Arc<Lane>,
     /// What is on trial at the newest height.
     pub(crate) dockets: watch::Receiver<Docket>,
 }
@@ -184,7 +184,7 @@ impl Table {
         &self,
         job: &Job,
         fault: Option<Kind>,
-        bench: &Arc<Bench>,
+        lane: &Arc<Lane>,
         deadline: u64,
     ) -> Result<(Run, Place), StepError> {
         // Nobody computes while it waits for others' blob services, nor are locks held.
@@ -193,7 +193,7 @@ impl Table {
             Some(_) => None,
             None => Some(self.artefact(version.id).await?),
         };
-        let place = bench.place(deadline).await;
+        let place = lane.place(deadline).await;
         let program = match (self.loaded(version.id), artefact) {
             (Some(program), _) => program,
             (None, Some(root)) => self.load(version.id, &root).await?,

@@ -59,17 +59,17 @@ impl Table {
             return Ok(());
         }
         // Others' trials must never keep this account from playing its own.
-        let bench = if part { &self.own } else { &self.others };
+        let lane = if part { &self.own } else { &self.others };
         let deadline = deadline(&trial);
         let (seat, place) = match self.seat(id) {
             Some(seat) if is_traced(&seat) => (seat, None),
-            Some(seat) => (seat, Some(bench.place(deadline).await)),
+            Some(seat) => (seat, Some(lane.place(deadline).await)),
             None => {
                 let job = self.tools.node.job(id).await?;
                 // A member of the job cannot challenge what it revealed.
                 let own = job.members.iter().any(|it| it.validator == self.tools.me.operator);
                 let fault = fault.filter(|fault| !own || *fault != Kind::FalseChallenge);
-                let (run, place) = self.recompute(&job, fault, bench, deadline).await?;
+                let (run, place) = self.recompute(&job, fault, lane, deadline).await?;
                 (self.take_seat(id, Some(&trial), run, fault), Some(place))
             }
         };

@@ -8,9 +8,9 @@ use lockstep_proto::lockstep::job::v1::{Job, MemberState};
 use tokio::sync::watch;
 use tokio::task::JoinSet;
 
-use crate::bench::Place;
 use crate::blobs::Root;
 use crate::fault::Kind;
+use crate::lane::Place;
 use crate::metrics;
 use crate::plan::{Docket, Me, Order};
 use crate::steps::{StepError, answer};

@@ -7,7 +7,7 @@ use tokio::sync::oneshot;
 
 /// A place, and those who wait for it.
 #[derive(Default)]
-pub(crate) struct Bench(Mutex<Queue>);
+pub(crate) struct Lane(Mutex<Queue>);
 
 #[derive(Default)]
 struct Queue {
@@ -18,9 +18,9 @@ struct Queue {
 }
 
 /// The place; free again when this goes.
-pub(crate) struct Place(Arc<Bench>);
+pub(crate) struct Place(Arc<Lane>);
 
-impl Bench {
+impl Lane {
     fn queue(&self) -> MutexGuard<'_, Queue> {
         // Nothing panics while it is held.
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
@@ -72,13 +72,13 @@ mod tests {
 
     #[tokio::test]
     async fn whoever_has_the_least_time_is_next_and_those_who_left_are_passed_over() {
-        let bench = Arc::<Bench>::default();
-        let first = bench.place(9).await;
+        let lane = Arc::<Lane>::default();
+        let first = lane.place(9).await;
         let (done, mut order) = tokio::sync::mpsc::unbounded_channel();
         let come = |deadline| {
-            let (bench, done) = (Arc::clone(&bench), done.clone());
+            let (lane, done) = (Arc::clone(&lane), done.clone());
             tokio::spawn(async move {
-                let _place = bench.place(deadline).await;
+                let _place = lane.place(deadline).await;
                 done.send(deadline).unwrap();
             })
         };
@@ -87,14 +87,16 @@ mod tests {
         waiting[1].abort();
         tokio::task::yield_now().await;
         // One leaves after it was given the place, and before it could take it.
-        let mut late = Box::pin(bench.place(1));
-        assert!(std::future::poll_fn(|cx| Poll::Ready(late.as_mut().poll(cx).is_pending())).await);
+        let mut leaver = Box::pin(lane.place(1));
+        assert!(
+            std::future::poll_fn(|cx| Poll::Ready(leaver.as_mut().poll(cx).is_pending())).await
+        );
         drop(first);
-        drop(late);
+        drop(leaver);
         assert_eq!([order.recv().await, order.recv().await], [Some(5), Some(7)]);
         for task in waiting {
             drop(task.await);
         }
-        assert!(!bench.queue().taken);
+        assert!(!lane.queue().taken);
     }
 }
