@@ -43,13 +43,16 @@ pub async fn work(
     tasks.spawn(preload(tools.clone(), events.clone()));
     let table = Arc::new(Table::new(tools.clone(), settings, held.clone()));
     tasks.spawn(trial::play(Arc::clone(&table), held.clone()));
-    tasks.spawn(watcher::keep(table, held));
+    tasks.spawn(watcher::keep(Arc::clone(&table), held));
     loop {
         let event = tokio::select! {
             event = coming.recv() => event,
             _ = stop.wait_for(|stop| *stop) => None,
         };
         let Some(event) = event else { break };
+        if let Event::Prepared(version, Ok(())) = event {
+            tasks.spawn(warm(Arc::clone(&table), version));
+        }
         for effect in plan.handle(event)? {
             match effect {
                 // Only the newest offer matters: it replaces all before.
@@ -145,6 +148,14 @@ async fn preload(tools: Tools, events: UnboundedSender<Event>) {
             Ok(false) => {}
             Err(error) => tracing::warn!(version, %error, "a model was not loaded"),
         }
+    }
+}
+
+/// Makes ready for trials about what the backend has ready.
+async fn warm(table: Arc<Table>, version: u64) {
+    match contain(async move { table.warm(version).await }).await {
+        Ok(()) => tracing::debug!(version, "ready for trials"),
+        Err(error) => tracing::warn!(version, %error, "a trial about it would begin slowly"),
     }
 }
 

@@ -15,7 +15,7 @@ use lockstep_client::tx::{self, message};
 use lockstep_client::wallet::Wallet;
 use lockstep_client::{blobs, query};
 use lockstep_tests::binary;
-use lockstep_tests::network::Network;
+use lockstep_tests::network::{Network, wait_held};
 use serde_json::Value;
 use tokio::sync::Mutex;
 
@@ -101,11 +101,7 @@ async fn publish_small_model(client: &Client, folder: &Path, service: &str) -> V
         tx::succeeded(included).unwrap();
     }
     blobs::upload(service, &artefact, |_, _| {}).await.unwrap();
-    let start = Instant::now();
-    while !query::version(client, "tiny").await.unwrap().callable {
-        assert!(start.elapsed() < Duration::from_mins(1), "the small model is not callable");
-        tokio::time::sleep(Duration::from_millis(100)).await;
-    }
+    wait_held(client, query::version(client, "tiny").await.unwrap().id).await.unwrap();
     let tokens_max = reader.manifest().verified().tokens_max();
     let bytes = reader.attachment(lockstep_client::text::ATTACHMENT).unwrap();
     let tokenizer = lockstep_client::text::Tokenizer::new(&bytes, tokens_max).unwrap();

@@ -6,6 +6,8 @@ use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, bail, ensure};
+use lockstep_chain::address;
+use lockstep_client::query;
 use lockstep_client::rpc::Client;
 use rustix::process::{Pid, Signal, kill_process};
 use serde::Deserialize;
@@ -14,6 +16,8 @@ use crate::binary;
 
 /// How long validators may take to make their first blocks.
 const START_MAX: Duration = Duration::from_mins(1);
+/// How long executors may take to fetch, check and prove.
+const HELD_MAX: Duration = Duration::from_secs(90);
 const STOP_MAX: Duration = Duration::from_secs(30);
 
 /// What `lockstepd devnet --json` says of a network.
@@ -312,4 +316,21 @@ impl Drop for Crasher {
             let _ = end(child);
         }
     }
+}
+
+/// Waits until every validator has proved that it holds a version: only those who do are asked to run
+/// its jobs.
+///
+/// # Errors
+/// Where that takes over a minute and a half.
+pub async fn wait_held(client: &Client, version: u64) -> anyhow::Result<()> {
+    let start = Instant::now();
+    for validator in query::validators(client).await? {
+        let operator = address::operator(&validator.operator.as_slice().try_into()?);
+        while !query::possession(client, version, &operator).await?.proved {
+            ensure!(start.elapsed() < HELD_MAX, "{operator} does not hold version {version} yet");
+            tokio::time::sleep(Duration::from_millis(50)).await;
+        }
+    }
+    Ok(())
 }

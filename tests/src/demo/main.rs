@@ -22,7 +22,7 @@ use lockstep_client::text::Tokenizer;
 use lockstep_client::tx::{Options, Sender};
 use lockstep_client::wallet::Wallet;
 use lockstep_client::{blobs, query};
-use lockstep_tests::network::Network;
+use lockstep_tests::network::{Network, wait_held};
 
 use crate::jobs::{Posted, Poster};
 use crate::models::Recipe;
@@ -191,9 +191,9 @@ async fn publish(
     }
     for (version, recipe) in versions.into_iter().zip(recipes) {
         let start = Instant::now();
-        models::wait_callable(client, version).await?;
+        wait_held(client, version).await?;
         let seconds = start.elapsed().as_secs_f64();
-        say::line(&format!("{} is callable: executors hold it ({seconds:.1} s more)", recipe.name));
+        say::line(&format!("{} is callable: every executor holds it ({seconds:.1} s more)", recipe.name));
     }
     Ok(artefacts)
 }

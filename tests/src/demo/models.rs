@@ -2,17 +2,13 @@
 
 use std::path::{Path, PathBuf};
 use std::process::Command;
-use std::time::{Duration, Instant};
 
-use anyhow::{Context as _, bail, ensure};
+use anyhow::{Context as _, ensure};
 use lockstep_client::rpc::Client;
 use lockstep_client::tx::{self, message};
 use lockstep_client::wallet::Wallet;
 use lockstep_client::{blobs, query};
 use lockstep_tests::binary;
-
-/// How long executors may take to fetch, check and prove.
-const CALLABLE_MAX: Duration = Duration::from_secs(90);
 
 /// What to import and how.
 pub(crate) struct Recipe<'a> {
@@ -54,16 +50,4 @@ pub(crate) async fn publish(
     tx::succeeded(tx::send(client, owner, vec![publish], &options).await?)?;
     blobs::upload(blob_service, artefact, |_, _| {}).await?;
     Ok(query::version(client, recipe.name).await?.id)
-}
-
-/// Waits until executors of more than two thirds of the power have proved that they hold a version.
-pub(crate) async fn wait_callable(client: &Client, version: u64) -> anyhow::Result<()> {
-    let start = Instant::now();
-    while !query::version_by_id(client, version).await?.callable {
-        if start.elapsed() > CALLABLE_MAX {
-            bail!("version {version} did not become callable within {CALLABLE_MAX:?}");
-        }
-        tokio::time::sleep(Duration::from_millis(200)).await;
-    }
-    Ok(())
 }
