@@ -36,8 +36,9 @@ use crate::{Result, Stop};
 
 /// Blocks that are handled together, at most.
 const BATCH_BLOCKS: usize = 256;
-/// Bytes of them: bounds the memory.
-const BATCH_BYTES: usize = 8 << 20;
+/// Bytes of them, about: more than a full block of CometBFT's default, so that a few threads have
+/// something to share.
+const BATCH_BYTES: usize = 2 << 20;
 /// How often the state is saved, if that takes little of the time.
 const SAVE_EVERY: Duration = Duration::from_mins(1);
 
@@ -182,11 +183,15 @@ fn follow(
         scope.spawn(move || {
             let mut next = from;
             while next <= until {
-                let batch = fetch(source, next, until);
-                let failed = batch.is_err();
-                next += batch.as_ref().map_or(0, |entries| entries.len() as u64);
+                let (batches, failed) = match fetch(source, next, until) {
+                    Ok(entries) => {
+                        next += entries.len() as u64;
+                        (cut(entries).into_iter().map(Ok).collect(), false)
+                    }
+                    Err(stop) => (vec![Err(stop)], true),
+                };
                 // Nobody listens any more after a difference.
-                if sender.send(batch).is_err() || failed {
+                if batches.into_iter().any(|batch| sender.send(batch).is_err()) || failed {
                     break;
                 }
             }
@@ -221,7 +226,24 @@ fn reached(ledger: &Ledger, last: u64) -> Result<()> {
     Ok(())
 }
 
-/// Blocks that follow each other, up to the bounds of a batch.
+/// Cuts what a source gave at once into batches: while one is executed, the next one is prepared.
+fn cut(entries: Vec<Entry>) -> Vec<Vec<Entry>> {
+    let mut batches: Vec<Vec<Entry>> = Vec::new();
+    let mut bytes = BATCH_BYTES;
+    for entry in entries {
+        if bytes >= BATCH_BYTES {
+            batches.push(Vec::new());
+            bytes = 0;
+        }
+        bytes += entry.block.encoded_len();
+        if let Some(batch) = batches.last_mut() {
+            batch.push(entry);
+        }
+    }
+    batches
+}
+
+/// Blocks that follow each other: enough for a batch, and more where the source gives more at once.
 fn fetch(source: &mut dyn Source, from: u64, last: u64) -> Result<Vec<Entry>> {
     let mut batch: Vec<Entry> = Vec::new();
     let mut bytes = 0;

@@ -193,7 +193,10 @@ async fn publish(
         let start = Instant::now();
         wait_held(client, version).await?;
         let seconds = start.elapsed().as_secs_f64();
-        say::line(&format!("{} is callable: every executor holds it ({seconds:.1} s more)", recipe.name));
+        say::line(&format!(
+            "{} is callable: every executor holds it ({seconds:.1} s more)",
+            recipe.name
+        ));
     }
     Ok(artefacts)
 }
