@@ -48,7 +48,9 @@ impl Rpc {
     /// # Errors
     /// Where no HTTP client can be made.
     pub fn new(address: SocketAddr) -> anyhow::Result<Self> {
-        let client = reqwest::Client::builder().timeout(TIMEOUT).no_proxy().build()?;
+        let builder = reqwest::Client::builder().timeout(TIMEOUT).no_proxy();
+        // CometBFT closes what was idle for 10 s, perhaps just when the next question comes.
+        let client = builder.pool_idle_timeout(Duration::from_secs(5)).build()?;
         Ok(Self { client, url: format!("http://{address}/") })
     }
 

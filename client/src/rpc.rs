@@ -391,6 +391,8 @@ pub(crate) fn http(url: &str) -> Result<reqwest::Client> {
     reqwest::Client::builder()
         .connect_timeout(Duration::from_secs(5))
         .read_timeout(Duration::from_secs(30))
+        // CometBFT closes what was idle for 10 s, perhaps just when the next question comes.
+        .pool_idle_timeout(Duration::from_secs(5))
         // Who is asked answers: a redirect would lead to addresses that only this machine reaches.
         .redirect(reqwest::redirect::Policy::none())
         .build()

@@ -281,4 +281,8 @@ impl Court for Table {
         // Free of charge, and as much as a large trial may take.
         self.tools.send(it.messages(&self.tools.me.key.address(), job), u64::MAX).await
     }
+
+    fn refuses(error: &StepError) -> bool {
+        matches!(error, StepError::Refused { .. })
+    }
 }

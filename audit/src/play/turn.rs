@@ -34,6 +34,9 @@ pub trait Court: Sync {
 
     /// Sends a move: all its messages in one transaction.
     fn send(&self, job: u64, it: Move) -> impl Future<Output = Result<(), Self::Error>> + Send;
+
+    /// Whether an error says that the chain refuses what was sent, rather than that it was not heard.
+    fn refuses(error: &Self::Error) -> bool;
 }
 
 /// A seat that can be used from several tasks, one at a time.
@@ -91,7 +94,7 @@ async fn send<C: Court>(court: &C, job: u64, it: Move) -> Result<(), C::Error> {
         _ => None,
     };
     match (court.send(job, it).await, alone) {
-        (Err(_), Some(alone)) => court.send(job, alone).await,
+        (Err(error), Some(alone)) if C::refuses(&error) => court.send(job, alone).await,
         (sent, _) => sent,
     }
 }

@@ -72,6 +72,8 @@ pub(super) fn client(url: &str) -> Result<reqwest::Client> {
     // Who is asked answers: a redirect would lead to addresses that only this machine reaches.
     let builder = reqwest::Client::builder().connect_timeout(TIMEOUT).read_timeout(TIMEOUT);
     let builder = builder.redirect(reqwest::redirect::Policy::none());
+    // CometBFT closes what was idle for 10 s, perhaps just when the next question comes.
+    let builder = builder.pool_idle_timeout(Duration::from_secs(5));
     builder.build().map_err(|cause| Stop::incomplete(cause.to_string(), HINT))
 }
 

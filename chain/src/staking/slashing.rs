@@ -53,14 +53,13 @@ impl Finding {
 struct Penalty {
     fraction_bps: u32,
     removal: bool,
-    least: u64,
 }
 
 /// The penalty that follows from the offence and the validator's past, which it becomes part of;
 /// `None` where there is none now.
 fn penalty(ctx: &Context<'_, '_>, validator: &mut Validator, finding: &Finding) -> Option<Penalty> {
     let params = ctx.params;
-    let plain = |fraction_bps| Penalty { fraction_bps, removal: false, least: 0 };
+    let plain = |fraction_bps| Penalty { fraction_bps, removal: false };
     if matches!(finding.offence, Offence::NoReveal | Offence::NoShow) {
         // A power cut is no fraud: at most one penalty for absences in each epoch.
         let epoch = epoch(ctx);
@@ -73,7 +72,7 @@ fn penalty(ctx: &Context<'_, '_>, validator: &mut Validator, finding: &Finding) 
         Offence::WrongResult => {
             validator.proven_wrong = validator.proven_wrong.saturating_add(1);
             if validator.proven_wrong > 1 {
-                Penalty { fraction_bps: 10_000, removal: true, least: 0 }
+                Penalty { fraction_bps: 10_000, removal: true }
             } else {
                 plain(params.slash_wrong_bps)
             }
@@ -86,12 +85,14 @@ fn penalty(ctx: &Context<'_, '_>, validator: &mut Validator, finding: &Finding) 
             let forget = validator.conceded_ms.len().saturating_sub(CONCESSIONS_MAX);
             validator.conceded_ms.drain(..forget);
             match before {
-                0 => Penalty { least: finding.least, ..plain(params.slash_concede_bps) },
+                0 => plain(params.slash_concede_bps),
                 1 => plain(params.slash_concede_again_bps),
                 _ => plain(params.slash_concede_often_bps),
             }
         }
-        Offence::Equivocation => Penalty { removal: true, ..plain(params.slash_equivocation_bps) },
+        Offence::Equivocation => {
+            Penalty { fraction_bps: params.slash_equivocation_bps, removal: true }
+        }
         Offence::NoReveal => plain(params.slash_no_reveal_bps),
         Offence::NoShow | Offence::Unspecified => plain(params.slash_no_show_bps),
     })
@@ -123,7 +124,7 @@ pub fn record(ctx: &mut Context<'_, '_>, finding: Finding) -> Result<(), TxError
         removal: penalty.removal,
         rewards: finding.rewards,
         premium_max: finding.premium_max,
-        least: penalty.least,
+        least: finding.least,
         ..Slash::default()
     };
     wave::join(ctx, &mut slash, validator.power)?;
@@ -136,7 +137,7 @@ pub fn record(ctx: &mut Context<'_, '_>, finding: Finding) -> Result<(), TxError
         .with("job", finding.job)
         .with("infraction_height", finding.infraction_height)
         .with("fraction_bps", penalty.fraction_bps)
-        .with("least", penalty.least)
+        .with("least", finding.least)
         .with("execute_height", slash.execute_height);
     ctx.emit(event);
     Ok(())

@@ -124,6 +124,7 @@ pub fn cancel(
         found.map(|place| validator.conceded_ms.remove(place));
     }
     VALIDATORS.put(ctx.state, &operator, &validator);
+    lighten_later(ctx, &slash)?;
     slash.cancelled = true;
     slash.reason = reason.into();
     slash.rewards = Vec::new();
@@ -134,5 +135,27 @@ pub fn cancel(
             .with("validator", address::operator(&operator))
             .with("council_member", address::account(member)),
     );
+    Ok(())
+}
+
+/// Each later verdict of the same kind is one offence fewer: it takes the penalty of the one before.
+fn lighten_later(ctx: &mut Context<'_, '_>, cancelled: &Slash) -> Result<(), Fault> {
+    let mut before = (cancelled.fraction_bps, cancelled.removal);
+    let mut later = slashing::pending(ctx)?;
+    later.retain(|slash| {
+        let same = slash.validator == cancelled.validator && slash.offence == cancelled.offence;
+        same && slash.id > cancelled.id
+    });
+    later.sort_by_key(|slash| slash.id);
+    for mut slash in later {
+        let own = (slash.fraction_bps, slash.removal);
+        if own != before {
+            (slash.fraction_bps, slash.removal) = before;
+            SLASHES.put(ctx.state, &slash.id, &slash);
+            let event = Event::new("slash_lightened").with("slash", slash.id);
+            ctx.emit(event.with("fraction_bps", slash.fraction_bps));
+        }
+        before = own;
+    }
     Ok(())
 }

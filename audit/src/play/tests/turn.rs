@@ -39,6 +39,8 @@ enum Failed {
     Play(#[from] PlayError),
     #[error("the node fails")]
     Node,
+    #[error("the chain refuses it")]
+    Refused,
 }
 
 impl Office {
@@ -78,7 +80,15 @@ impl play::Court for Office {
     async fn send(&self, _: u64, it: Move) -> Result<(), Failed> {
         let brings = matches!(it, Move::Challenge { own: Some(_), .. });
         self.sent.lock().unwrap().push(it);
-        if self.deaf || (self.poor && brings) { Err(Failed::Node) } else { Ok(()) }
+        match self {
+            Self { deaf: true, .. } => Err(Failed::Node),
+            Self { poor: true, .. } if brings => Err(Failed::Refused),
+            _ => Ok(()),
+        }
+    }
+
+    fn refuses(error: &Failed) -> bool {
+        matches!(error, Failed::Refused)
     }
 }
 
@@ -171,6 +181,11 @@ async fn a_challenge_that_is_refused_with_an_own_answer_is_made_without() {
     accuse(&office, &place, &verified(60_000), 0).await.unwrap();
     let sent = office.sent();
     assert!(sent.len() == 2 && !bare(&sent[0]) && bare(&sent[1]), "{sent:?}");
+    // One that was not heard is no poorer: it is made again as it was.
+    office.deaf = true;
+    accuse(&office, &place, &verified(60_000), 0).await.unwrap_err();
+    let sent = office.sent();
+    assert!(sent.len() == 1 && !bare(&sent[0]), "{sent:?}");
 }
 
 #[tokio::test]

@@ -114,6 +114,10 @@ impl Court for Live {
     async fn send(&self, job: u64, it: Move) -> Result<(), WatchError> {
         self.broadcast(it.messages(&self.wallet.address(), job)).await
     }
+
+    fn refuses(error: &WatchError) -> bool {
+        matches!(error, WatchError::Client(Error::Rejected(_)))
+    }
 }
 
 impl Bench for Live {

@@ -261,6 +261,10 @@ impl Court for Fake {
         chain.mempool.push((job, it));
         Ok(())
     }
+
+    fn refuses(error: &WatchError) -> bool {
+        matches!(error, WatchError::Client(Error::Rejected(_)))
+    }
 }
 
 impl Bench for Fake {
@@ -375,6 +379,8 @@ async fn a_node_that_breaks_at_any_one_question_loses_neither_lie_nor_output() {
         // One more, where the last question broke.
         blocks(&fake, &mut watcher, LONG + 1).await;
         all_is_well(&fake, &[1, 2]).unwrap_or_else(|why| panic!("question {fails}: {why}"));
+        // Only who is refused leaves its own answer out.
+        assert!(fake.chain().challenges.iter().all(|(_, own)| *own), "question {fails}");
         assert!(watcher.is_done(), "question {fails}");
     }
 }
