@@ -16,6 +16,9 @@ use super::accounts;
 use crate::cometbft::{self, Config};
 use crate::home::{Home, Settings};
 
+/// No window of a trial is shorter, however few the validators.
+const WINDOW_BLOCKS_MIN: u64 = 13;
+
 /// Arguments of `lockstepd init`.
 #[derive(Debug, Args)]
 pub struct Init {
@@ -203,6 +206,7 @@ pub fn check_genesis(text: &str, chain_id: &str) -> anyhow::Result<()> {
         serde_json::from_value(file["app_state"].clone()).context("app_state")?;
     genesis.check()?;
     if !chain_id.starts_with(accounts::CHAIN_ID_PREFIX) {
+        check_windows(&genesis)?;
         let mut known = accounts::people()?;
         for index in 0..accounts::VALIDATORS_MAX {
             known.push(accounts::operator(index)?);
@@ -217,6 +221,26 @@ pub fn check_genesis(text: &str, chain_id: &str) -> anyhow::Result<()> {
                 named.name
             );
         }
+    }
+    Ok(())
+}
+
+/// Colluding proposers, up to a third in a row where powers are equal, must not outlast a window.
+fn check_windows(genesis: &Genesis) -> anyhow::Result<()> {
+    let params = &genesis.params;
+    let least = (genesis.validators.len() as u64).saturating_mul(2).max(WINDOW_BLOCKS_MIN);
+    let windows = [
+        ("trial_defend_blocks", params.trial_defend_blocks),
+        ("trial_call_blocks", params.trial_call_blocks),
+        ("trial_move_blocks", params.trial_move_blocks),
+        ("challenge_window_blocks", params.challenge_window_blocks),
+    ];
+    if let Some((name, blocks)) = windows.into_iter().find(|(_, blocks)| *blocks < least) {
+        bail!(
+            "{name} is {blocks}: proposers in a row could keep an honest party's moves out of it\n\
+             hint: at least {least}, twice the number of validators and no less than \
+             {WINDOW_BLOCKS_MIN}"
+        );
     }
     Ok(())
 }

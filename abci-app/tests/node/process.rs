@@ -175,6 +175,13 @@ fn init_checks_the_genesis_and_never_touches_a_folder_that_is_there() {
     std::fs::write(&copy, file.to_string()).unwrap();
     let output = init("production-1", &copy, &home);
     assert!(words(&output).contains("known to everybody"), "{}", words(&output));
+    let window = file["app_state"]["params"]["trial_move_blocks"].take();
+    file["app_state"]["params"]["trial_move_blocks"] = json!(12);
+    std::fs::write(&copy, file.to_string()).unwrap();
+    let output = init("production-1", &copy, &home);
+    assert!(words(&output).contains("trial_move_blocks is 12"), "{}", words(&output));
+    assert!(words(&output).contains("at least 13"), "{}", words(&output));
+    file["app_state"]["params"]["trial_move_blocks"] = window;
 
     file["chain_id"] = json!("lockstep-devnet");
     file["consensus_params"]["abci"]["vote_extensions_enable_height"] = json!("0");
