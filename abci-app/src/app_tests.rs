@@ -1,7 +1,8 @@
 use k256::ecdsa::SigningKey;
 use lockstep_chain::block::Header;
-use lockstep_chain::envelope::{Unsigned, any, coin};
+use lockstep_chain::envelope::Unsigned;
 use lockstep_chain::invariants;
+use lockstep_chain::wire::{any, coin};
 use lockstep_proto::cosmos::bank::v1beta1::MsgSend;
 use prost::Message as _;
 

@@ -12,6 +12,7 @@ use lockstep_chain::proposal;
 use lockstep_chain::state::MemoryState;
 use lockstep_chain::state::tables::ACCOUNTS;
 use lockstep_chain::tree::{Blake3Rule, Tree};
+use lockstep_chain::wire;
 use lockstep_proto::cosmos::bank::v1beta1::MsgSend;
 use lockstep_proto::lockstep::audit::v1::TxResult;
 use lockstep_proto::lockstep::block::v1::{CanonicalVoteExtension, ExtendedCommit, ExtendedVote};
@@ -143,7 +144,7 @@ impl Sample {
         let send = MsgSend {
             from_address: address::account(&self.addresses[from]),
             to_address: address::account(&self.addresses[to]),
-            amount: vec![envelope::coin(1)],
+            amount: vec![wire::coin(1)],
         };
         let sequence = self.sequences[from];
         self.sequences[from] += 1;
@@ -153,7 +154,7 @@ impl Sample {
             sequence,
             fee: 200,
             gas_limit: 100_000,
-            messages: vec![envelope::any(&send)],
+            messages: vec![wire::any(&send)],
             ..Unsigned::default()
         }
     }

@@ -1,6 +1,6 @@
 //! Executes a block.
 
-use alloc::string::{String, ToString as _};
+use alloc::string::ToString as _;
 use alloc::vec::Vec;
 
 use lockstep_proto::lockstep::block::v1::ExtendedCommit;
@@ -12,11 +12,14 @@ use crate::envelope::Verifier;
 use crate::error::{Fault, OVERFLOW, TxError};
 use crate::genesis::{Genesis, GenesisError};
 use crate::limits::DUE_PER_BLOCK_MAX;
+use crate::pipeline::{self, Mode};
 use crate::state::tables::{Address, Hash, TIP, TOTALS, UNORDERED};
 use crate::state::{MemoryState, Overlay, StateRead, Writes};
-use crate::{extension, job, staking, trial, tx};
+use crate::{extension, job, staking, trial};
 
 pub use crate::event::Event;
+pub use crate::pipeline::TxOutcome;
+pub use crate::staking::power::ValidatorUpdate;
 
 /// What the chain uses of a block's header.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -47,32 +50,6 @@ pub struct Block<'a> {
     pub txs: &'a [Vec<u8>],
     /// Misbehaviour.
     pub evidence: Vec<Evidence>,
-}
-
-/// What became of a transaction. Code, data and gas are part of consensus.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct TxOutcome {
-    /// Zero, or [`crate::error::Reject`].
-    pub code: u32,
-    /// For people.
-    pub log: String,
-    /// Encoded `TxMsgData`.
-    pub data: Vec<u8>,
-    /// The limit that was signed.
-    pub gas_wanted: u64,
-    /// What was used.
-    pub gas_used: u64,
-    /// What observers are told.
-    pub events: Vec<Event>,
-}
-
-/// A change of voting power, for CometBFT.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct ValidatorUpdate {
-    /// ed25519.
-    pub key: [u8; 32],
-    /// Zero removes.
-    pub power: u64,
 }
 
 /// What a block does.
@@ -144,8 +121,8 @@ pub fn finalize(
     let mut txs = Vec::with_capacity(block.txs.len());
     txs.extend(injected.map(|_| TxOutcome::default()));
     for bytes in block.txs.iter().skip(1) {
-        let mode = tx::Mode::Deliver(verifier);
-        let (outcome, writes) = tx::execute(&overlay, &params, &tip, bytes, mode)?;
+        let mode = Mode::Deliver(verifier);
+        let (outcome, writes) = pipeline::execute(&overlay, &params, &tip, bytes, mode)?;
         overlay.absorb(writes);
         txs.push(outcome);
     }

@@ -7,8 +7,18 @@ use lockstep_vm::result::{self, RunResult, Status};
 
 use crate::address::Address;
 use crate::error::Fault;
-use crate::job::phase::Opening;
 use crate::state::tables::Hash;
+
+/// What opens a commitment.
+#[derive(Debug, Clone, Copy)]
+pub struct Opening<'a> {
+    /// The attempt that it was made in.
+    pub attempt: u32,
+    /// Keeps a result with few possible values from being guessed.
+    pub salt: &'a Hash,
+    /// What was committed to.
+    pub result_root: &'a Hash,
+}
 
 /// What an executor commits to: worthless to anyone who copies it, since it names the validator.
 #[must_use]

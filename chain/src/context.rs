@@ -6,12 +6,12 @@ use lockstep_proto::lockstep::chain::v1::{Params, Tip, Totals};
 use prost::{Message, Name};
 use prost_types::Any;
 
-use crate::envelope;
 use crate::error::{Fault, OUT_OF_GAS, OVERFLOW, Reject, TxError};
 use crate::event::Event;
 use crate::limits::SUPPLY_MAX;
 use crate::state::Overlay;
 use crate::state::tables::{PARAMS, TIP, TOTALS};
+use crate::wire;
 
 /// The state, the block that is being executed, and where events go.
 #[derive(Debug)]
@@ -47,7 +47,7 @@ impl<'a, 'b> Context<'a, 'b> {
 
     /// Sets what the message answers.
     pub fn respond<M: Message + Name>(&mut self, message: &M) {
-        self.response = Some(envelope::any(message));
+        self.response = Some(wire::any(message));
     }
 
     /// Takes gas for work that is about to be done.

@@ -9,24 +9,24 @@ use alloc::vec::Vec;
 
 use k256::ecdsa::signature::hazmat::{PrehashSigner as _, PrehashVerifier as _};
 use k256::ecdsa::{Signature, SigningKey, VerifyingKey};
-use lockstep_proto::cosmos::base::v1beta1::Coin;
 use lockstep_proto::cosmos::crypto::secp256k1::PubKey;
 use lockstep_proto::cosmos::tx::signing::v1beta1::SignMode;
 use lockstep_proto::cosmos::tx::v1beta1::mode_info::{Single, Sum};
 use lockstep_proto::cosmos::tx::v1beta1::{
     AuthInfo, Fee, ModeInfo, SignDoc, SignerInfo, TxBody, TxRaw,
 };
-use prost::{Message, Name};
+use prost::{Message as _, Name as _};
 use prost_types::Any;
 use sha2::{Digest as _, Sha256};
 
-use crate::address::{self, Address, DENOM};
+use crate::address::{self, Address};
 use crate::error::{
-    BAD_AMOUNT, BAD_FIELD, BAD_SIGNATURE, MALFORMED, NOT_CANONICAL, Reject, TOO_LARGE,
-    UNKNOWN_MESSAGE, UNSUPPORTED_SIGNER, WRONG_SIGNER,
+    BAD_AMOUNT, BAD_FIELD, BAD_SIGNATURE, Reject, TOO_LARGE, UNKNOWN_MESSAGE, UNSUPPORTED_SIGNER,
+    WRONG_SIGNER,
 };
 use crate::limits::{MEMO_BYTES_MAX, TX_BYTES_MAX, TX_MESSAGES_MAX};
 use crate::tx::AnyAction;
+use crate::wire::{amount, any, canonical, coin};
 
 /// Checks ECDSA signatures over secp256k1. A node may put a cache in front.
 pub trait Verifier: Sync {
@@ -157,50 +157,25 @@ impl Envelope {
             Err(BAD_SIGNATURE)
         }
     }
-}
 
-/// Decodes a message and insists that its bytes are the one encoding of it: prost accepts unknown
-/// fields, duplicates and over-long varints.
-///
-/// # Errors
-/// [`MALFORMED`] or [`NOT_CANONICAL`].
-pub fn canonical<M: Message + Default>(bytes: &[u8]) -> Result<M, Reject> {
-    let message = M::decode(bytes).map_err(|_| MALFORMED)?;
-    if message.encoded_len() != bytes.len() || message.encode_to_vec() != bytes {
-        return Err(NOT_CANONICAL);
+    /// Whether it is nothing but moves of trials.
+    #[must_use]
+    pub fn only_moves(&self) -> bool {
+        self.actions.iter().all(|action| action.kind.moves.is_some())
     }
-    Ok(message)
+
+    /// What its moves take of a block's budget.
+    #[must_use]
+    pub fn moves(&self) -> u32 {
+        let costs = self.actions.iter().map(|action| action.kind.moves.unwrap_or(0));
+        costs.fold(0, u32::saturating_add)
+    }
 }
 
 /// The hash by which clients know a transaction.
 #[must_use]
 pub fn tx_hash(bytes: &[u8]) -> [u8; 32] {
     Sha256::digest(bytes).into()
-}
-
-/// Reads a positive amount of ulock from one coin.
-///
-/// # Errors
-/// [`BAD_AMOUNT`].
-pub fn amount(coin: &Coin) -> Result<u64, Reject> {
-    let amount: u64 = coin.amount.parse().map_err(|_| BAD_AMOUNT)?;
-    // One spelling per number: no `+`, no leading zero.
-    if coin.denom != DENOM || amount == 0 || amount.to_string() != coin.amount {
-        return Err(BAD_AMOUNT);
-    }
-    Ok(amount)
-}
-
-/// The coin that [`amount`] reads.
-#[must_use]
-pub fn coin(amount: u64) -> Coin {
-    Coin { denom: DENOM.to_string(), amount: amount.to_string() }
-}
-
-/// Wraps a message with its type URL.
-#[must_use]
-pub fn any<M: Message + Name>(message: &M) -> Any {
-    Any { type_url: M::type_url(), value: message.encode_to_vec() }
 }
 
 fn public_key(info: &SignerInfo, mode: SignMode) -> Result<[u8; 33], Reject> {

@@ -12,14 +12,15 @@ use prost::Message as _;
 
 use crate::address::Address;
 use crate::bank::address_of;
+use crate::commitment::Opening;
 use crate::context::Context;
-use crate::envelope::canonical;
 use crate::error::{Fault, TxError};
-use crate::job::phase::{self, Opening};
+use crate::job::phase;
 use crate::job::{in_commit_phase, in_reveal_phase, present};
 use crate::limits::EXTENSION_BYTES_MAX;
 use crate::state::StateRead;
 use crate::state::tables::{CONSENSUS_KEYS, JOBS};
+use crate::wire::canonical;
 
 /// Decodes an extension in its one encoding, within its bounds.
 #[must_use]

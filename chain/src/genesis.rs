@@ -10,12 +10,11 @@ use lockstep_proto::lockstep::staking::v1::Validator;
 use serde::{Deserialize, Serialize};
 
 use crate::address::{self, Address, from_consensus_key};
-use crate::block::ValidatorUpdate;
 use crate::context::{Context, add};
 use crate::error::TxError;
 use crate::limits::{NAME_BYTES_MAX, POWER_UNIT, SUPPLY_MAX, VALIDATORS_MAX};
 use crate::model::possession;
-use crate::staking;
+use crate::staking::{self, power::ValidatorUpdate};
 use crate::state::Overlay;
 use crate::state::tables::{ACCOUNTS, CONSENSUS_KEYS, PARAMS, TIP, TOTALS, VALIDATORS};
 use crate::tx::role_bit;

@@ -1,13 +1,12 @@
 //! What may wait for a block, and what a transaction would do.
 
 use crate::address::Address;
-use crate::block::TxOutcome;
 use crate::context;
 use crate::envelope::{Envelope, Verifier};
 use crate::error::Fault;
+use crate::pipeline::{self, Mode, TxOutcome};
 use crate::state::tables::ACCOUNTS;
 use crate::state::{Overlay, StateRead};
-use crate::tx::{self, Mode};
 
 /// Whether a transaction may wait: everything that a block would check, on a thrown-away overlay.
 ///
@@ -48,7 +47,7 @@ pub fn place(state: &dyn StateRead, bytes: &[u8]) -> Result<Option<Place>, Fault
         sequence: envelope.unordered_until_ms.is_none().then_some(envelope.sequence),
         next: account.sequence,
         gas: envelope.gas_limit,
-        moves: tx::only_moves(&envelope).then(|| tx::moves_of(&envelope)),
+        moves: envelope.only_moves().then(|| envelope.moves()),
     }))
 }
 
@@ -65,5 +64,5 @@ fn run(state: &dyn StateRead, bytes: &[u8], mode: Mode<'_>) -> Result<TxOutcome,
     let mut tip = context::tip(state)?;
     tip.height = tip.height.saturating_add(1);
     let overlay = Overlay::new(state);
-    Ok(tx::execute(&overlay, &params, &tip, bytes, mode)?.0)
+    Ok(pipeline::execute(&overlay, &params, &tip, bytes, mode)?.0)
 }

@@ -12,12 +12,12 @@ use prost::Message as _;
 
 use crate::address::Address;
 use crate::context;
-use crate::envelope::canonical;
 use crate::error::Fault;
 use crate::limits::{BLOCK_BYTES_MAX, TRIAL_MOVES_PER_BLOCK_MAX, TX_BYTES_MAX};
 use crate::mempool::{self, Place};
 use crate::staking::power;
 use crate::state::StateRead;
+use crate::wire::canonical;
 
 /// Bytes that CometBFT adds to each transaction of a block.
 const TX_OVERHEAD_BYTES: u64 = 8;
@@ -327,7 +327,7 @@ mod tests {
             if let Ok(long) = any.to_msg::<MsgDeliverOutput>() {
                 let long =
                     MsgDeliverOutput { executor: own, output: [1; 16 << 10].to_vec(), ..long };
-                return crate::envelope::any(&long);
+                return crate::wire::any(&long);
             }
             Any { value, ..any }
         }

@@ -38,7 +38,6 @@ use lockstep_proto::lockstep::trial::v1::{
 use prost::Message;
 
 use crate::address::{self, Address, DENOM};
-use crate::envelope::{any, coin};
 use crate::error::{
     BAD_FIELD, Fault, MALFORMED, NO_SUCH_JOB, NO_SUCH_MEMBER, NO_SUCH_MODEL, NO_SUCH_VALIDATOR,
     Reject, TxError,
@@ -53,6 +52,7 @@ use crate::state::tables::{
 };
 use crate::state::{Key, StateRead, Table, Value};
 use crate::trial::NOT_ON_TRIAL;
+use crate::wire::{any, coin};
 use crate::{context, invariants, mempool, model};
 
 /// What a query gives.

@@ -7,9 +7,9 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use bytes::Bytes;
 use lockstep_chain::address::{self, Address};
+use lockstep_chain::commitment::Opening;
 use lockstep_chain::commitment::commitment;
-use lockstep_chain::envelope::any;
-use lockstep_chain::job::phase::Opening;
+use lockstep_chain::wire::any;
 use lockstep_proto::lockstep::block::v1::{Commitment, Reveal, VoteExtension};
 use lockstep_proto::lockstep::job::v1::{
     Job, MsgCommitResult, MsgDeliverOutput, MsgRevealResult, QueryDutiesResponse, RunStatus,

@@ -1,11 +1,13 @@
 //! The steps that the worker carries out: each does one thing, and can be repeated.
 
+use std::future::Future;
 use std::time::Duration;
 
 use lockstep_audit::play::{PlayError, falsify};
 use lockstep_chain::address;
 use lockstep_chain::commitment::{output_root, result_root};
-use lockstep_chain::envelope::{Unsigned, any};
+use lockstep_chain::envelope::Unsigned;
+use lockstep_chain::wire::any;
 use lockstep_proto::lockstep::job::v1::{Job, RunStatus};
 use lockstep_proto::lockstep::model::v1::{LeafProof, MsgProvePossession, Version};
 use lockstep_vm::artefact::Manifest;
@@ -116,14 +118,18 @@ impl Tools {
             return Ok(true);
         }
         let (root, reference) = self.references.artefact(version).await?;
-        let Reference::Artefact { manifest, .. } = &reference else { return Ok(false) };
-        let Ok(manifest) = Manifest::decode(manifest) else { return Ok(false) };
-        let cost = manifest.verified().cost(manifest.verified().tokens_max());
-        let bytes = cost.weight_bytes.saturating_add(cost.memory_bytes);
-        if !self.runner.has_room(bytes) || !self.store.has(&root).await? {
+        if !self.has_room(&reference) || !self.store.has(&root).await? {
             return Ok(false);
         }
         Ok(self.runner.load_aside(version, self.store.bytes(&root).await?).await?)
+    }
+
+    /// Whether an artefact's model and its longest run fit into memory without putting another out.
+    pub(crate) fn has_room(&self, reference: &Reference) -> bool {
+        let Reference::Artefact { manifest, .. } = reference else { return false };
+        let Ok(manifest) = Manifest::decode(manifest) else { return false };
+        let cost = manifest.verified().cost(manifest.verified().tokens_max());
+        self.runner.has_room(cost.weight_bytes.saturating_add(cost.memory_bytes))
     }
 
     /// Fetches, validates and loads a version.
@@ -242,6 +248,20 @@ impl Tools {
             return Ok(());
         }
         Err(StepError::Refused { code: sent.code, log: sent.log })
+    }
+}
+
+/// Runs a step on a task of its own, so that a panic in it fails that step alone.
+pub(crate) async fn contain<T, E>(
+    step: impl Future<Output = Result<T, E>> + Send + 'static,
+) -> Result<T, String>
+where
+    T: Send + 'static,
+    E: std::fmt::Display + Send + 'static,
+{
+    match tokio::spawn(step).await {
+        Ok(result) => result.map_err(|error| error.to_string()),
+        Err(error) => Err(format!("{error}; this is a bug, please report it")),
     }
 }
 

@@ -208,13 +208,15 @@ impl Table {
         Ok((run.await.map_err(PlayError::trace)??, place))
     }
 
-    /// Loads a version before there is a trial about it: the time of a trial is for its moves. Puts no
-    /// other model out of memory.
+    /// Loads a version before there is a trial about it, where there is room: the time of a trial is for
+    /// its moves. Puts no other model out of memory.
     pub(crate) async fn warm(&self, version: u64) -> Result<(), StepError> {
+        let (_, reference) = self.tools.references.artefact(version).await?;
         let root = self.artefact(version).await?;
         let _place = self.others.place(u64::MAX).await;
         let is_full = lock(&self.programs).len() >= PROGRAMS_MAX;
-        if !is_full && self.loaded(version).is_none() {
+        let fits = !is_full && self.tools.has_room(&reference);
+        if fits && self.loaded(version).is_none() {
             self.load(version, &root).await?;
         }
         Ok(())

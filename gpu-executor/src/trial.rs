@@ -13,9 +13,8 @@ use tokio::task::JoinSet;
 
 use crate::fault::Kind;
 use crate::plan::Docket;
-use crate::steps::StepError;
+use crate::steps::{StepError, contain};
 use crate::table::{Table, is_traced};
-use crate::worker::contain;
 
 /// Plays until there are no more dockets.
 pub(crate) async fn play(table: Arc<Table>, mut dockets: watch::Receiver<Docket>) {

@@ -13,9 +13,8 @@ use crate::fault::Kind;
 use crate::lane::Place;
 use crate::metrics;
 use crate::plan::{Docket, Me, Order};
-use crate::steps::{StepError, answer};
+use crate::steps::{StepError, answer, contain};
 use crate::table::{Answer, Table};
-use crate::worker::contain;
 
 /// Heights between two looks at what others answered.
 const LOOK_BLOCKS: u64 = 4;

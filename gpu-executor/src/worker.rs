@@ -1,6 +1,5 @@
 //! The worker: carries out what the plan says, and tells it what became of it.
 
-use std::future::Future;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -14,7 +13,7 @@ use crate::metrics;
 use crate::node::Node;
 use crate::plan::{Docket, Effect, Event, Order, Plan};
 use crate::references::References;
-use crate::steps::Tools;
+use crate::steps::{Tools, contain};
 use crate::table::{Settings, Table};
 use crate::{trial, watch as watcher};
 
@@ -195,19 +194,5 @@ async fn run(tools: Tools, version: u64, orders: Vec<Order>) -> Vec<Event> {
             answers.map(|(job, answer)| Event::Ran(job, answer)).collect()
         }
         Err(error) => jobs.into_iter().map(|job| Event::Ran(job, Err(error.clone()))).collect(),
-    }
-}
-
-/// Runs a step on a task of its own, so that a panic in it fails that step alone.
-pub(crate) async fn contain<T, E>(
-    step: impl Future<Output = Result<T, E>> + Send + 'static,
-) -> Result<T, String>
-where
-    T: Send + 'static,
-    E: std::fmt::Display + Send + 'static,
-{
-    match tokio::spawn(step).await {
-        Ok(result) => result.map_err(|error| error.to_string()),
-        Err(error) => Err(format!("{error}; this is a bug, please report it")),
     }
 }

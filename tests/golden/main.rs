@@ -4,9 +4,10 @@
 use std::fmt::Write as _;
 use std::path::Path;
 
-use lockstep_chain::envelope::{Unsigned, any, tx_hash};
+use lockstep_chain::envelope::{Unsigned, tx_hash};
 use lockstep_chain::state::tables;
 use lockstep_chain::tx::{self, KINDS};
+use lockstep_chain::wire::any;
 use lockstep_proto::lockstep::job::v1::{JobState, MsgCommitResult, MsgRevealResult};
 use lockstep_proto::lockstep::member::v1::Role;
 use lockstep_tests::actions;

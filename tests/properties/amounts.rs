@@ -2,8 +2,9 @@
 
 use std::collections::BTreeSet;
 
-use lockstep_chain::envelope::{Unsigned, any};
+use lockstep_chain::envelope::Unsigned;
 use lockstep_chain::state::tables::{ACCOUNTS, TIP};
+use lockstep_chain::wire::any;
 use lockstep_proto::lockstep::job::v1::MsgPostJob;
 use lockstep_tests::actions;
 use lockstep_tests::genesis::BALANCE;

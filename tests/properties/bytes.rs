@@ -1,8 +1,9 @@
 //! Bytes from strangers: only one encoding of anything counts, and nothing panics.
 
-use lockstep_chain::envelope::{Envelope, K256, Unsigned, any};
+use lockstep_chain::envelope::{Envelope, K256, Unsigned};
 use lockstep_chain::error::{BAD_SIGNATURE, MALFORMED, NOT_CANONICAL};
 use lockstep_chain::tx::KINDS;
+use lockstep_chain::wire::any;
 use lockstep_chain::{extension, mempool, query};
 use lockstep_proto::cosmos::tx::v1beta1::{AuthInfo, TxBody, TxRaw};
 use lockstep_proto::lockstep::block::v1::{Commitment, Reveal, VoteExtension};

@@ -6,7 +6,7 @@ mod proposals;
 
 use std::sync::OnceLock;
 
-use lockstep_chain::envelope::any;
+use lockstep_chain::wire::any;
 use lockstep_tests::actions;
 use lockstep_tests::cluster::Cluster;
 use lockstep_tests::genesis::{genesis, params};

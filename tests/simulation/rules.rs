@@ -1,8 +1,9 @@
 //! Single rules that a fault once broke.
 
-use lockstep_chain::envelope::{K256, Unsigned, any};
+use lockstep_chain::envelope::{K256, Unsigned};
 use lockstep_chain::genesis::GenesisAccount;
 use lockstep_chain::state::tables::TIP;
+use lockstep_chain::wire::any;
 use lockstep_chain::{extension, mempool, proposal};
 use lockstep_proto::lockstep::block::v1::{Commitment, ExtendedCommit, VoteExtension};
 use lockstep_proto::lockstep::job::v1::JobState;

@@ -3,8 +3,9 @@
 use std::collections::BTreeMap;
 
 use lockstep_chain::block::Evidence;
-use lockstep_chain::envelope::{Unsigned, any};
+use lockstep_chain::envelope::Unsigned;
 use lockstep_chain::state::tables::{JOBS, MODELS, SLASHES};
+use lockstep_chain::wire::any;
 use lockstep_proto::lockstep::job::v1::JobState;
 use lockstep_proto::lockstep::member::v1::Role;
 use lockstep_proto::lockstep::staking::v1::{MsgCancelVerdict, Offence, Slash};

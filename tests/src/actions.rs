@@ -1,6 +1,6 @@
 //! Messages as the tests send them, by names of accounts.
 
-use lockstep_chain::envelope::{any, coin};
+use lockstep_chain::wire::{any, coin};
 use lockstep_proto::cosmos::bank::v1beta1::MsgSend;
 use lockstep_proto::cosmos::crypto::ed25519::PubKey;
 use lockstep_proto::cosmos::staking::v1beta1::{

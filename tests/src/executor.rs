@@ -1,13 +1,13 @@
 //! Executors of every kind: what each offers in its votes and sends as transactions, given the
 //! committed state.
 
+use lockstep_chain::commitment::Opening;
 use lockstep_chain::commitment::{commitment, result_root};
-use lockstep_chain::envelope::any;
-use lockstep_chain::job::phase::Opening;
 use lockstep_chain::model::possession;
 use lockstep_chain::query;
 use lockstep_chain::state::StateRead;
 use lockstep_chain::state::tables::{Hash, PARAMS, TIP, VERSIONS};
+use lockstep_chain::wire::any;
 use lockstep_proto::lockstep::block::v1::{Commitment, Reveal, VoteExtension};
 use lockstep_proto::lockstep::job::v1::{Job, Member, MsgDeliverOutput, RunStatus};
 use lockstep_proto::lockstep::model::v1::{LeafProof, MsgProvePossession};

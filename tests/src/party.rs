@@ -5,9 +5,9 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use lockstep_audit::play::{Claim as Proof, Evidence as _, Intent, Move, Now, Player, Run, Seat};
 use lockstep_chain::address::Address;
-use lockstep_chain::envelope::any;
 use lockstep_chain::state::StateRead;
 use lockstep_chain::state::tables::{ACCOUNTS, JOBS, PARAMS, TIP, TRACE_NODES, TRIALS, VERIFIED};
+use lockstep_chain::wire::any;
 use lockstep_proto::lockstep::job::v1::{Job, MsgDeliverOutput};
 use lockstep_proto::lockstep::trial::v1::Trial;
 use lockstep_vm::merkle;

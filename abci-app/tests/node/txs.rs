@@ -3,9 +3,10 @@
 use crate::support::{Network, eventually};
 use k256::ecdsa::SigningKey;
 use lockstep_chain::address;
-use lockstep_chain::envelope::{Unsigned, any, coin};
+use lockstep_chain::envelope::Unsigned;
 use lockstep_chain::state::tables::ACCOUNTS;
 use lockstep_chain::tree::verify_ics23;
+use lockstep_chain::wire::{any, coin};
 use lockstep_node::commands::accounts::{self, Named};
 use lockstep_node::query::PROOF_TYPE;
 use lockstep_proto::cosmos::bank::v1beta1::MsgSend;

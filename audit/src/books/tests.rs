@@ -3,10 +3,11 @@
 
 use lockstep_chain::address;
 use lockstep_chain::block::{Event, Header, TxOutcome, init_chain};
-use lockstep_chain::envelope::{Unsigned, any, coin};
+use lockstep_chain::envelope::Unsigned;
 use lockstep_chain::genesis::{GenesisAccount, GenesisValidator, default_params};
 use lockstep_chain::state::MemoryState;
 use lockstep_chain::state::tables::{ACCOUNTS, TOTALS};
+use lockstep_chain::wire::{any, coin};
 use lockstep_proto::cosmos::bank::v1beta1::MsgSend;
 use lockstep_proto::cosmos::staking::v1beta1::MsgUndelegate;
 use lockstep_proto::lockstep::member::v1::Account;

@@ -3,16 +3,16 @@
 use std::fmt;
 
 use lockstep_chain::address::{self, Address};
-use lockstep_chain::envelope::any;
+use lockstep_chain::wire::any;
 use lockstep_proto::lockstep::trial::v1::{
     MsgCallNode, MsgChallenge, MsgConcede, MsgDefend, MsgOpenNode, MsgProveStep,
 };
 use lockstep_vm::hash::Hash;
+use lockstep_vm::merkle::height;
 use prost_types::Any;
 
 use super::PlayError;
 use super::evidence::{Answer, Evidence};
-use super::opened::top;
 
 /// A node of a trace on trial. Levels count from the leaves upward.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -23,6 +23,19 @@ pub struct Node {
     pub level: u32,
     /// Its place in the level.
     pub position: u64,
+}
+
+/// The node from which everything hangs.
+#[must_use]
+pub(super) fn top(trace: u32, leaves: u64) -> Node {
+    Node { trace, level: height(leaves), position: 0 }
+}
+
+/// The ancestor of a node at a level.
+#[must_use]
+pub(super) fn ancestor(node: Node, level: u32) -> Node {
+    let position = node.position.checked_shr(level.saturating_sub(node.level)).unwrap_or(0);
+    Node { level, position, ..node }
 }
 
 /// What is to be done, without what it takes: made at each height, while a move is made once.

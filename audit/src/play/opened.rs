@@ -7,7 +7,7 @@ use lockstep_vm::hash::Hash;
 use lockstep_vm::merkle::{below, fold, fold_from, height, root_of_top, under};
 
 use super::PlayError;
-use super::moves::Node;
+use super::moves::{Node, ancestor, top};
 
 /// The lists of nodes that were opened, each checked against the trace's root when it came.
 #[derive(Debug, Default)]
@@ -15,19 +15,6 @@ pub(super) struct Opened {
     lists: BTreeMap<Node, Vec<Hash>>,
     /// Lists that could not be had at a height.
     absent: BTreeMap<Node, u64>,
-}
-
-/// The node from which everything hangs.
-#[must_use]
-pub(super) fn top(trace: u32, leaves: u64) -> Node {
-    Node { trace, level: height(leaves), position: 0 }
-}
-
-/// The ancestor of a node at a level.
-#[must_use]
-pub(super) fn ancestor(node: Node, level: u32) -> Node {
-    let position = node.position.checked_shr(level.saturating_sub(node.level)).unwrap_or(0);
-    Node { level, position, ..node }
 }
 
 impl Opened {

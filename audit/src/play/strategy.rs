@@ -9,8 +9,8 @@ use lockstep_vm::hash::Hash;
 use lockstep_vm::merkle::{below, height};
 
 use super::evidence::Evidence;
-use super::moves::{Intent, Node};
-use super::opened::{Opened, ancestor, top};
+use super::moves::{Intent, Node, ancestor, top};
+use super::opened::Opened;
 use super::{PlayError, Player};
 
 /// The chain's clocks and the windows that the parameters give.

@@ -9,8 +9,7 @@ use super::prepare::Prepared;
 use crate::Compared;
 use crate::abci::{APP_VERSION, unsigned};
 use crate::comet::{
-    BLOCK_PROTOCOL, Signatures, block_id, commit_hash, earlier, median_time, merkle_root, sha256,
-    verify_commit,
+    BLOCK_PROTOCOL, Signatures, block_id, earlier, median_time, merkle_root, sha256, verify_commit,
 };
 use crate::report::Difference;
 
@@ -211,11 +210,4 @@ fn changed_vote(checked: &Commit, found: &Commit) -> Compared {
         same_bytes(&name("signature"), &one.signature, &other.signature)?;
     }
     Ok(())
-}
-
-/// What `last_commit_hash` has to be.
-pub(super) fn last_commit_hash(block: &Block) -> [u8; 32] {
-    let none = Vec::new();
-    let signatures = block.last_commit.as_ref().map_or(&none, |commit| &commit.signatures);
-    commit_hash(signatures)
 }

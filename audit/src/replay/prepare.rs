@@ -7,7 +7,7 @@ use lockstep_chain::envelope::{Envelope, Verifier as _};
 use lockstep_chain::state::MemoryState;
 use lockstep_chain::state::tables::ACCOUNTS;
 use rayon::iter::{IntoParallelIterator as _, IntoParallelRefIterator as _, ParallelIterator as _};
-use tendermint_proto::v0_38::types::{BlockIdFlag, Commit, PartSetHeader};
+use tendermint_proto::v0_38::types::{Block, BlockIdFlag, Commit, PartSetHeader};
 
 use crate::comet::{self, Hash, ValidatorSet};
 use crate::signatures::{Libsecp256k1, RightTxs, RightVotes, TxSignature, VoteSignature};
@@ -78,11 +78,18 @@ fn prepared(entry: Entry) -> Prepared {
     Prepared {
         hash: block.header.as_ref().map_or([0; 32], comet::header_hash),
         data_hash: comet::data_hash(txs),
-        last_commit_hash: super::check::last_commit_hash(block),
+        last_commit_hash: last_commit_hash(block),
         evidence_hash: comet::evidence_hash(&block.evidence.clone().unwrap_or_default()),
         parts: comet::part_set_header(block),
         entry,
     }
+}
+
+/// What `last_commit_hash` has to be.
+fn last_commit_hash(block: &Block) -> [u8; 32] {
+    let none = Vec::new();
+    let signatures = block.last_commit.as_ref().map_or(&none, |commit| &commit.signatures);
+    comet::commit_hash(signatures)
 }
 
 fn right_txs(known: &Known, entries: &[Entry]) -> RightTxs {

@@ -7,12 +7,13 @@ use super::{
     executor_of, get, in_commit_phase, in_reveal_phase, open_window, posting, save, settle, verdict,
 };
 use crate::address::Address;
+use crate::commitment::{self, Opening};
 use crate::context::Context;
+use crate::error;
 use crate::error::{Reject, TxError};
 use crate::limits::INLINE_BYTES_MAX;
 use crate::staking::power;
 use crate::state::tables::{COMMITMENTS, Hash, VERSIONS};
-use crate::{commitment, error};
 
 /// The job is not in a phase that takes this.
 pub const WRONG_PHASE: Reject = Reject::new(4200, "the job is not in that phase");
@@ -87,17 +88,6 @@ pub fn commit(
 pub fn close_commits(ctx: &Context<'_, '_>, job: &mut Job) {
     job.set_state(JobState::Committed);
     open_window(ctx, job, ctx.params.reveal_window_blocks, ctx.params.reveal_window_ms);
-}
-
-/// What opens a commitment.
-#[derive(Debug, Clone, Copy)]
-pub struct Opening<'a> {
-    /// The attempt that it was made in.
-    pub attempt: u32,
-    /// Keeps a result with few possible values from being guessed.
-    pub salt: &'a Hash,
-    /// What was committed to.
-    pub result_root: &'a Hash,
 }
 
 /// Opens a member's commitment; decides the job where it was the last one.

@@ -5,12 +5,20 @@ use alloc::vec::Vec;
 use lockstep_proto::lockstep::staking::v1::{Validator, ValidatorPower, ValidatorSet};
 
 use crate::address::from_consensus_key;
-use crate::block::ValidatorUpdate;
 use crate::context::Context;
 use crate::error::{Fault, TxError};
 use crate::limits::{POWER_UNIT, VALIDATORS_MAX};
 use crate::state::StateRead;
 use crate::state::tables::{Address, VALIDATOR_SETS, VALIDATORS};
+
+/// A change of voting power, for CometBFT.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct ValidatorUpdate {
+    /// ed25519.
+    pub key: [u8; 32],
+    /// Zero removes.
+    pub power: u64,
+}
 
 /// Every validator with voting power, in order of operator, and the sum of their powers.
 ///

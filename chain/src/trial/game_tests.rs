@@ -7,6 +7,9 @@ use super::game::{self, Node};
 use super::moves::{BOGUS, Game, HONEST, LIAR, Move};
 use super::testing::{BALANCE, World, auditor, executor, operator, params};
 use super::traces::TOKENS;
+use crate::context::Context;
+use crate::error::OUT_OF_GAS;
+use crate::limits::GAS_PER_STEP;
 
 fn at(trace: u32, level: u32, position: u64) -> Node {
     Node { job: 1, trace, level, position }
@@ -84,6 +87,29 @@ fn whoever_has_no_part_or_no_good_witness_proves_nothing() {
     let missing = at(7, 0, 1);
     let refused = world.act(|ctx| game::prove(ctx, &executor(1), &missing, &witness));
     assert_eq!(refused, Err(game::NO_SUCH_TRACE));
+}
+
+#[test]
+fn a_proof_that_waits_in_a_mempool_is_not_recomputed_and_pays_for_it_all_the_same() {
+    let game = Game::new(0, 0, 1);
+    let mut world = both_defended(&game);
+    game.play(&mut world, &executor(1), Move::Call { trace: 0, leaf: 1 }).unwrap();
+    let node = at(0, 0, 1);
+    let waiting = |gas_max: u64| {
+        move |ctx: &mut Context<'_, '_>| {
+            (ctx.waits, ctx.gas_max) = (true, gas_max);
+            game::prove(ctx, &executor(0), &node, b"no witness")
+        }
+    };
+    assert_eq!(world.act(waiting(2 * GAS_PER_STEP)), Ok(true));
+    assert_eq!(world.act(waiting(GAS_PER_STEP - 1)), Err(OUT_OF_GAS));
+    assert_eq!(world.games(), [GameState::Open], "nothing was proved");
+    // Whoever has no part is refused before.
+    let stranger = |ctx: &mut Context<'_, '_>| {
+        ctx.waits = true;
+        game::prove(ctx, &auditor(1), &node, b"no witness")
+    };
+    assert_eq!(world.act(stranger), Err(game::NO_STAKE));
 }
 
 #[test]

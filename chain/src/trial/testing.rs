@@ -15,12 +15,13 @@ use lockstep_vm::hash::Hex;
 
 use crate::address::{self, Address};
 use crate::block::{self, Header, init_chain};
+use crate::commitment::Opening;
 use crate::commitment::{commitment, output_root, result_root};
 use crate::context::{self, Context};
 use crate::error::{Reject, TxError};
 use crate::genesis::{Genesis, GenesisAccount, GenesisValidator, default_params};
 use crate::invariants;
-use crate::job::phase::{self, Opening};
+use crate::job::phase;
 use crate::job::posting;
 use crate::limits::POWER_UNIT;
 use crate::model::artefact;

@@ -22,6 +22,7 @@ use super::{BOTH_SIDES, OUT, open};
 use crate::address::Address;
 use crate::context::Context;
 use crate::error::{INSUFFICIENT_FUNDS, MOVES_FULL, Reject, TOO_LARGE};
+use crate::job::phase;
 use crate::limits::{
     POWER_UNIT, TRIAL_MOVES_PER_BLOCK_MAX, TRIAL_OUTSIDERS_MAX, TRIAL_PROOF_MOVES, YEAR_MS,
 };
@@ -544,6 +545,24 @@ fn a_single_verdict_is_no_wave_and_cannot_be_cancelled() {
     assert_eq!(world.slashes().len(), 1);
     let refused = world.act(|ctx| wave::cancel(ctx, &COUNCIL, 1, "a favour"));
     assert_eq!(refused, Err(wave::NOT_A_WAVE));
+}
+
+#[test]
+fn anybody_may_hand_in_the_output_once_the_window_of_those_who_are_paid_has_passed() {
+    let mut world = world();
+    agreed(&mut world, &right());
+    let hand_in = |world: &mut World, output: &[u8]| {
+        let (who, status) = (auditor(0), RunStatus::Halted);
+        world.act(|ctx| phase::deliver(ctx, &who, 1, status, output))
+    };
+    assert_eq!(hand_in(&mut world, &right()), Err(phase::NOT_ASKED));
+    while !world.job().delivery_open {
+        assert_eq!(world.job().delivered_height, 0);
+        world.next();
+    }
+    assert_eq!(hand_in(&mut world, &wrong(0)), Err(phase::WRONG_OUTPUT));
+    hand_in(&mut world, &right()).unwrap();
+    assert_eq!(world.job().output, right());
 }
 
 #[test]

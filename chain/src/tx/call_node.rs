@@ -9,12 +9,12 @@ use lockstep_proto::lockstep::trial::v1::{MsgCallNode, MsgCallNodeResponse};
 use super::{Action, Kind, decode};
 use crate::address::{self, Address};
 use crate::context::Context;
-use crate::envelope::any;
 use crate::error::{Reject, TxError};
 use crate::trial::game::{
     self, CALLS_OVER, NO_SUCH_TRACE, NOT_A_CHALLENGER, NOT_YOUR_MOVE, Node, PROVED_ALREADY,
     WRONG_NODE,
 };
+use crate::wire::any;
 
 pub(super) const KIND: Kind = Kind {
     number: 48,

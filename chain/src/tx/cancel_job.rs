@@ -6,9 +6,9 @@ use lockstep_proto::lockstep::member::v1::Role;
 use super::{Action, Kind, decode};
 use crate::address::{self, Address};
 use crate::context::Context;
-use crate::envelope::any;
 use crate::error::{Reject, TxError};
 use crate::job::{self, settle};
+use crate::wire::any;
 
 /// The signer did not post the job.
 pub const NOT_POSTER: Reject = Reject::new(4100, "the signer did not post this job");

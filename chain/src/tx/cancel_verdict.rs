@@ -10,10 +10,10 @@ use lockstep_proto::lockstep::staking::v1::{MsgCancelVerdict, MsgCancelVerdictRe
 use super::{Action, Kind, decode};
 use crate::address::{self, Address};
 use crate::context::Context;
-use crate::envelope::any;
 use crate::error::{BAD_FIELD, Reject, TxError};
 use crate::limits::REFERENCE_BYTES_MAX;
 use crate::staking::wave::{self, ACCUSED, NO_SUCH_VERDICT, NOT_A_WAVE, TOO_LATE};
+use crate::wire::any;
 
 pub(super) const KIND: Kind = Kind {
     number: 52,

@@ -11,11 +11,11 @@ use lockstep_proto::lockstep::trial::v1::{MsgChallenge, MsgChallengeResponse};
 use super::{Action, Kind, decode};
 use crate::address::{self, Address};
 use crate::context::Context;
-use crate::envelope::any;
 use crate::error::{BAD_FIELD, Reject, TxError};
 use crate::state::tables::Hash;
 use crate::trial::open::{self, CHALLENGED_ALREADY, NO_SUCH_ANSWER, NO_WINDOW, TOO_MANY};
 use crate::trial::{BOTH_SIDES, OUT};
+use crate::wire::any;
 
 pub(super) const KIND: Kind = Kind {
     number: 46,

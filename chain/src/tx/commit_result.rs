@@ -8,11 +8,11 @@ use lockstep_proto::lockstep::member::v1::Role;
 use super::{Action, Kind, decode};
 use crate::address::{self, Address};
 use crate::context::Context;
-use crate::envelope::any;
 use crate::error::{BAD_FIELD, Reject, TxError};
 use crate::job::executor_of;
 use crate::job::phase::{self, NOT_ASKED, WRONG_ATTEMPT, WRONG_PHASE};
 use crate::state::tables::Hash;
+use crate::wire::any;
 
 pub(super) const KIND: Kind = Kind {
     number: 42,

@@ -9,9 +9,9 @@ use lockstep_proto::lockstep::trial::v1::{MsgConcede, MsgConcedeResponse};
 use super::{Action, Kind, decode};
 use crate::address::{self, Address};
 use crate::context::Context;
-use crate::envelope::any;
 use crate::error::{Reject, TxError};
 use crate::trial::defend::{self, NOTHING_TO_CONCEDE};
+use crate::wire::any;
 
 pub(super) const KIND: Kind = Kind {
     number: 51,

@@ -14,11 +14,11 @@ use super::{Action, Kind, decode};
 use crate::address::{self, Address, from_consensus_key};
 use crate::bank::withdraw;
 use crate::context::Context;
-use crate::envelope::{amount, any, canonical, coin};
 use crate::error::{BAD_FIELD, Reject, TxError};
 use crate::event::Event;
 use crate::limits::{NAME_BYTES_MAX, POWER_UNIT};
 use crate::state::tables::{CONSENSUS_KEYS, VALIDATORS};
+use crate::wire::{amount, any, canonical, coin};
 use crate::{model, staking};
 
 /// The signer runs a validator already.

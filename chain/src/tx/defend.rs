@@ -12,11 +12,11 @@ use lockstep_proto::lockstep::trial::v1::{MsgDefend, MsgDefendResponse};
 use super::{Action, Kind, decode};
 use crate::address::{self, Address};
 use crate::context::Context;
-use crate::envelope::any;
 use crate::error::{BAD_FIELD, Reject, TxError};
 use crate::trial::NOT_ON_TRIAL;
 use crate::trial::defend::{self, BAD_TRACE, Claim, DEFENDED_ALREADY, NO_SUCH_RESULT, TOO_LATE};
 use crate::trial::game::hashes;
+use crate::wire::any;
 
 pub(super) const KIND: Kind = Kind {
     number: 47,

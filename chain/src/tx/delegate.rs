@@ -8,10 +8,10 @@ use super::{Action, Kind, decode};
 use crate::address::{self, Address};
 use crate::bank::withdraw;
 use crate::context::Context;
-use crate::envelope::{amount, any, coin};
 use crate::error::{BAD_FIELD, Reject, TxError};
 use crate::event::Event;
 use crate::staking;
+use crate::wire::{amount, any, coin};
 
 /// The validator is out of consensus for good, or all of its stake was slashed.
 pub const REMOVED: Reject = Reject::new(1200, "the validator was removed for good");

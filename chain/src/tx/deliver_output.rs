@@ -12,9 +12,9 @@ use lockstep_proto::lockstep::member::v1::Role;
 use super::{Action, Kind, decode};
 use crate::address::{self, Address};
 use crate::context::Context;
-use crate::envelope::any;
 use crate::error::{BAD_FIELD, Reject, TxError};
 use crate::job::phase::{self, WRONG_OUTPUT};
+use crate::wire::any;
 
 pub(super) const KIND: Kind = Kind {
     number: 44,

@@ -5,16 +5,16 @@
 
 use lockstep_proto::lockstep::member::v1::{MsgGrantRole, MsgGrantRoleResponse, Role};
 
-use super::pipeline::role_bit;
+use super::role_bit;
 use super::{Action, Kind, decode};
 use crate::address::{self, Address};
 use crate::bank;
 use crate::context::Context;
-use crate::envelope::any;
 use crate::error::{BAD_FIELD, Reject, TxError};
 use crate::event::Event;
 use crate::staking;
 use crate::state::tables::{ACCOUNTS, VALIDATORS};
+use crate::wire::any;
 
 /// The account holds the role already.
 pub const ALREADY_GRANTED: Reject = Reject::new(2000, "the account holds the role already");

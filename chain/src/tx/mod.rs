@@ -11,8 +11,8 @@ use prost_types::Any;
 
 use crate::address::Address;
 use crate::context::Context;
-use crate::envelope;
 use crate::error::{Reject, TxError, UNKNOWN_MESSAGE};
+use crate::wire;
 
 pub mod call_node;
 pub mod cancel_job;
@@ -27,7 +27,6 @@ pub mod deliver_output;
 pub mod grant_role;
 pub mod open_node;
 pub mod pay_royalty;
-mod pipeline;
 pub mod post_job;
 pub mod prove_possession;
 pub mod prove_step;
@@ -38,9 +37,6 @@ pub mod revoke_role;
 pub mod send;
 pub mod set_alias;
 pub mod undelegate;
-
-pub use pipeline::{Mode, execute, role_bit};
-pub(crate) use pipeline::{moves_of, only_moves};
 
 /// What an action does. Everything about it that needs no instance is in its [`Kind`].
 pub trait Action: Debug + Send + Sync {
@@ -141,6 +137,12 @@ impl Deref for AnyAction {
     }
 }
 
+/// The bit of a role in `Account.roles`.
+#[must_use]
+pub fn role_bit(role: Role) -> u32 {
+    u32::try_from(i32::from(role)).ok().and_then(|shift| 1_u32.checked_shl(shift)).unwrap_or(0)
+}
+
 /// Every refusal that there is, for the table of codes.
 #[must_use]
 pub fn rejects() -> Vec<Reject> {
@@ -154,7 +156,7 @@ where
     M: Message + Name + Default,
     A: Action + TryFrom<M, Error = Reject> + 'static,
 {
-    let message: M = envelope::canonical(bytes)?;
+    let message: M = wire::canonical(bytes)?;
     Ok(Box::new(A::try_from(message)?))
 }
 

@@ -11,10 +11,10 @@ use lockstep_proto::lockstep::trial::v1::{MsgOpenNode, MsgOpenNodeResponse};
 use super::{Action, Kind, decode};
 use crate::address::{self, Address};
 use crate::context::Context;
-use crate::envelope::any;
 use crate::error::{Reject, TxError};
 use crate::state::tables::Hash;
 use crate::trial::game::{self, NOT_A_SUPPORTER, NOT_CALLED, Node, WRONG_NODES, hashes};
+use crate::wire::any;
 
 pub(super) const KIND: Kind = Kind {
     number: 49,

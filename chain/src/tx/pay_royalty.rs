@@ -11,11 +11,11 @@ use super::{Action, Kind, decode};
 use crate::address::{self, Address};
 use crate::bank::{address_of, deposit, withdraw};
 use crate::context::Context;
-use crate::envelope::any;
 use crate::error::{BAD_AMOUNT, Reject, TOO_LARGE, TxError};
 use crate::event::Event;
 use crate::limits::{REFERENCE_BYTES_MAX, SUPPLY_MAX};
 use crate::model::{self, lineage};
+use crate::wire::any;
 
 pub(super) const KIND: Kind = Kind {
     number: 34,

@@ -14,12 +14,12 @@ use lockstep_proto::lockstep::member::v1::Role;
 use super::{Action, Kind, decode};
 use crate::address::{self, Address};
 use crate::context::Context;
-use crate::envelope::any;
 use crate::error::{BAD_FIELD, Reject, TxError};
 use crate::event::Event;
 use crate::job::posting::{self, NO_COMMITTEE};
 use crate::limits::{BLOB_BYTES_MAX, INLINE_BYTES_MAX, SUPPLY_MAX};
 use crate::model;
+use crate::wire::any;
 
 /// Neither an inline input nor the root of one, or both.
 pub const BAD_INPUT: Reject =

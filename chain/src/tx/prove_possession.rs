@@ -14,12 +14,12 @@ use lockstep_proto::lockstep::model::v1::{
 use super::{Action, Kind, decode};
 use crate::address::{self, Address};
 use crate::context::Context;
-use crate::envelope::any;
 use crate::error::{NO_SUCH_MODEL, Reject, TOO_LARGE, TxError};
 use crate::event::Event;
 use crate::job::executor_of;
 use crate::model::{artefact, possession};
 use crate::state::tables::{MANIFESTS, POSSESSIONS, VERSIONS};
+use crate::wire::any;
 
 /// Possession stands already.
 pub const PROVED_ALREADY: Reject = Reject::new(3300, "possession stands proved already");

@@ -13,10 +13,10 @@ use lockstep_vm::trace::WITNESS_BYTES_MAX;
 use super::{Action, Kind, decode};
 use crate::address::{self, Address};
 use crate::context::Context;
-use crate::envelope::any;
 use crate::error::{Reject, TOO_LARGE, TxError};
 use crate::limits::TRIAL_PROOF_MOVES;
 use crate::trial::game::{self, NO_STAKE, NOT_OPENED, Node, WITNESS_REFUSED};
+use crate::wire::any;
 
 pub(super) const KIND: Kind = Kind {
     number: 50,

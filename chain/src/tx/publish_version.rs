@@ -16,12 +16,12 @@ use super::set_alias::point;
 use super::{Action, Kind, decode};
 use crate::address::{self, Address};
 use crate::context::{Context, add};
-use crate::envelope::any;
 use crate::error::{OVERFLOW, Reject, TxError};
 use crate::event::Event;
 use crate::model::artefact::{self, BAD_MANIFEST, BAD_PROGRAM, OUTPUT_TOO_LARGE};
 use crate::model::{self, LATEST, name_key, possession};
 use crate::state::tables::{ALIASES, ARTEFACTS, MANIFESTS, MODELS, VERSION_NUMBERS, VERSIONS};
+use crate::wire::any;
 
 /// The signer does not own the model.
 pub const NOT_OWNER: Reject = Reject::new(3100, "the signer does not own the model");

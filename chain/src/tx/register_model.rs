@@ -16,12 +16,12 @@ use lockstep_proto::lockstep::model::v1::{
 use super::{Action, Kind, decode};
 use crate::address::{self, Address};
 use crate::context::{Context, add};
-use crate::envelope::any;
 use crate::error::{BAD_FIELD, Reject, TxError};
 use crate::event::Event;
 use crate::limits::{LINEAGE_DEPTH_MAX, NAME_BYTES_MAX, PARENTS_MAX, SUPPLY_MAX};
 use crate::model::{self, lineage, name_key};
 use crate::state::tables::{MODEL_NAMES, MODELS};
+use crate::wire::any;
 
 /// The name is in use.
 pub const NAME_TAKEN: Reject = Reject::new(3000, "a model of this name exists already");

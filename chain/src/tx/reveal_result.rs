@@ -7,12 +7,13 @@ use lockstep_proto::lockstep::member::v1::Role;
 
 use super::{Action, Kind, decode};
 use crate::address::{self, Address};
+use crate::commitment::Opening;
 use crate::context::Context;
-use crate::envelope::any;
 use crate::error::{BAD_FIELD, Reject, TxError};
 use crate::job::executor_of;
-use crate::job::phase::{self, Opening, WRONG_OPENING};
+use crate::job::phase::{self, WRONG_OPENING};
 use crate::state::tables::Hash;
+use crate::wire::any;
 
 pub(super) const KIND: Kind = Kind {
     number: 43,

@@ -5,14 +5,14 @@
 use lockstep_proto::lockstep::member::v1::{MsgRevokeRole, MsgRevokeRoleResponse, Role};
 
 use super::grant_role::role;
-use super::pipeline::role_bit;
+use super::role_bit;
 use super::{Action, Kind, decode};
 use crate::address::{self, Address};
 use crate::context::Context;
-use crate::envelope::any;
 use crate::error::{NO_SUCH_MEMBER, Reject, TxError};
 use crate::event::Event;
 use crate::state::tables::{ACCOUNTS, VALIDATORS};
+use crate::wire::any;
 
 /// The account does not hold the role.
 pub const NOT_GRANTED: Reject = Reject::new(2100, "the account does not hold the role");

@@ -9,9 +9,9 @@ use super::{Action, Kind, decode};
 use crate::address::{self, Address};
 use crate::bank::{deposit, withdraw};
 use crate::context::Context;
-use crate::envelope::{amount, any, coin};
 use crate::error::{BAD_AMOUNT, Reject, TxError};
 use crate::event::Event;
+use crate::wire::{amount, any, coin};
 
 pub(super) const KIND: Kind = Kind {
     number: 10,

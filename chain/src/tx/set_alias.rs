@@ -12,12 +12,12 @@ use super::publish_version::NOT_OWNER;
 use super::{Action, Kind, decode};
 use crate::address::{self, Address};
 use crate::context::Context;
-use crate::envelope::any;
 use crate::error::{NO_SUCH_MODEL, Reject, TxError};
 use crate::event::Event;
 use crate::limits::ALIAS_HISTORY_MAX;
 use crate::model::{self, name_key};
 use crate::state::tables::{ALIASES, Hash, VERSION_NUMBERS};
+use crate::wire::any;
 
 /// The alias points there already.
 pub const UNCHANGED: Reject = Reject::new(3200, "the alias points at this version already");

@@ -8,10 +8,10 @@ use prost_types::Timestamp;
 use super::{Action, Kind, decode};
 use crate::address::{self, Address};
 use crate::context::Context;
-use crate::envelope::{amount, any, coin};
 use crate::error::{BAD_FIELD, Reject, TxError};
 use crate::event::Event;
 use crate::staking::{self, unbonding};
+use crate::wire::{amount, any, coin};
 
 /// The delegation is worth less.
 pub const NOT_ENOUGH_STAKE: Reject = Reject::new(1300, "the delegation is worth less than that");

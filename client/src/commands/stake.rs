@@ -4,7 +4,7 @@ use std::fmt::Write as _;
 
 use clap::Subcommand;
 use lockstep_chain::address;
-use lockstep_chain::envelope::{any, coin};
+use lockstep_chain::wire::{any, coin};
 use lockstep_client::amount::Amount;
 use lockstep_client::tx::message;
 use lockstep_client::{Error, Result, query, render};

@@ -1,6 +1,6 @@
 //! Messages, made from plain values.
 
-use lockstep_chain::envelope::{any, coin};
+use lockstep_chain::wire::{any, coin};
 use lockstep_proto::cosmos::bank::v1beta1::MsgSend;
 use lockstep_proto::cosmos::staking::v1beta1::{MsgDelegate, MsgUndelegate};
 use lockstep_proto::lockstep::job::v1::{MsgCancelJob, MsgPostJob};

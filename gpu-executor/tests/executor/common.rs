@@ -14,7 +14,7 @@ use axum::routing::{get, post};
 use k256::ecdsa::SigningKey;
 use lockstep_chain::address::{self, Address};
 use lockstep_chain::block::{Block, Header, finalize, init_chain};
-use lockstep_chain::envelope::{K256, Unsigned, any, public_key_of};
+use lockstep_chain::envelope::{K256, Unsigned, public_key_of};
 use lockstep_chain::error::{
     INSUFFICIENT_FUNDS, NO_SUCH_JOB, NO_SUCH_MEMBER, NO_SUCH_MODEL, TxError,
 };
@@ -23,6 +23,7 @@ use lockstep_chain::genesis::{Genesis, GenesisAccount, GenesisValidator, default
 use lockstep_chain::state::MemoryState;
 use lockstep_chain::state::tables::{ACCOUNTS, JOBS, VERSIONS};
 use lockstep_chain::trial::NOT_ON_TRIAL;
+use lockstep_chain::wire::any;
 use lockstep_chain::{extension, mempool, query};
 use lockstep_executor::backend::golden_artefact;
 use lockstep_executor::config::Config;

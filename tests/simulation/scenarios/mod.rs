@@ -10,8 +10,8 @@ mod trials_silence;
 mod trials_timing;
 mod trials_waves;
 
-use lockstep_chain::envelope::any;
 use lockstep_chain::state::tables::SLASHES;
+use lockstep_chain::wire::any;
 use lockstep_proto::lockstep::chain::v1::Params;
 use lockstep_proto::lockstep::job::v1::{Job, JobState, MsgPostJob, PayoutKind};
 use lockstep_proto::lockstep::staking::v1::{Offence, Slash};

@@ -1,8 +1,8 @@
 //! What stake is taken, from whom and when it is free again.
 
 use lockstep_chain::block::Evidence;
-use lockstep_chain::envelope::any;
 use lockstep_chain::state::tables::{POSSESSIONS, UNBONDINGS};
+use lockstep_chain::wire::any;
 use lockstep_proto::lockstep::job::v1::{JobState, PayoutKind};
 use lockstep_proto::lockstep::staking::v1::Offence;
 use lockstep_tests::actions;

@@ -1,6 +1,6 @@
 //! Challenges of right answers: they cost their bond and a few blocks, and change nothing.
 
-use lockstep_chain::envelope::any;
+use lockstep_chain::wire::any;
 use lockstep_proto::lockstep::job::v1::{JobState, PayoutKind};
 use lockstep_proto::lockstep::trial::v1::MsgChallenge;
 use lockstep_tests::cluster::{Cluster, Plan};

@@ -1,7 +1,7 @@
 //! Hardware faults: whoever recomputes, sees that it was wrong and says so in time, loses little; the
 //! more often, the more.
 
-use lockstep_chain::envelope::any;
+use lockstep_chain::wire::any;
 use lockstep_proto::lockstep::job::v1::{JobState, MemberState, PayoutKind};
 use lockstep_proto::lockstep::staking::v1::Offence;
 use lockstep_proto::lockstep::trial::v1::MsgConcede;

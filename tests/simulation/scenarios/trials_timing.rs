@@ -122,7 +122,7 @@ fn one_auditor_wins_two_trials_at_once() {
     let before = Books::of(&cluster);
     let first = cluster.totals().jobs + 1;
     cluster.behaviours.fill(Behaviour::LiesFrom(first));
-    let post = lockstep_chain::envelope::any(&actions::job("dev0", "child", &[1, 2, 3]));
+    let post = lockstep_chain::wire::any(&actions::job("dev0", "child", &[1, 2, 3]));
     let txs = (0..2).map(|_| cluster.tx("dev0", vec![post.clone()])).collect();
     cluster.deliver(txs);
     manner(&mut cluster, "auditor0", Manner::watching());

@@ -1,7 +1,7 @@
 //! More than a third of the power found wrong within an epoch: verdicts wait, and the council may cancel
 //! what it names.
 
-use lockstep_chain::envelope::any;
+use lockstep_chain::wire::any;
 use lockstep_proto::lockstep::job::v1::JobState;
 use lockstep_proto::lockstep::staking::v1::{MsgCancelVerdict, Offence};
 use lockstep_tests::cluster::Cluster;

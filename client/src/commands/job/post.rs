@@ -3,8 +3,9 @@
 use std::path::PathBuf;
 
 use clap::Args;
-use lockstep_chain::envelope::{Unsigned, any};
+use lockstep_chain::envelope::Unsigned;
 use lockstep_chain::limits::INLINE_BYTES_MAX;
+use lockstep_chain::wire::any;
 use lockstep_client::amount::Amount;
 use lockstep_client::blobs::Blobs;
 use lockstep_client::job::{self, Offer, Outcome, Quote};

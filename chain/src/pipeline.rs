@@ -5,17 +5,17 @@ use alloc::vec::Vec;
 
 use lockstep_proto::cosmos::base::abci::v1beta1::TxMsgData;
 use lockstep_proto::lockstep::chain::v1::{Params, Tip};
-use lockstep_proto::lockstep::member::v1::{Account, Role};
+use lockstep_proto::lockstep::member::v1::Account;
 use prost::Message as _;
 
 use crate::bank::{address_of, deposit};
-use crate::block::TxOutcome;
 use crate::context::{Context, share_up};
 use crate::envelope::{Envelope, Verifier};
 use crate::error::{
     DUTY_QUOTA, EXPIRED, FEE_TOO_LOW, Fault, GAS_LIMIT_TOO_HIGH, INSUFFICIENT_FUNDS, NOT_A_MEMBER,
     OUT_OF_GAS, OVERFLOW, REPLAYED, Reject, TxError, UNAUTHORIZED, WRONG_SEQUENCE,
 };
+use crate::event::Event;
 use crate::limits::{
     FREE_FAILURE_TXS, GAS_PER_BYTE, GAS_PER_SIGNATURE, MOVE_GAS_MAX, SEQUENCE_AHEAD_MAX,
     UNORDERED_MS_MAX,
@@ -23,6 +23,24 @@ use crate::limits::{
 use crate::state::tables::{ACCOUNTS, UNORDERED};
 use crate::state::{Overlay, Writes};
 use crate::trial;
+use crate::tx::role_bit;
+
+/// What became of a transaction. Code, data and gas are part of consensus.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct TxOutcome {
+    /// Zero, or [`crate::error::Reject`].
+    pub code: u32,
+    /// For people.
+    pub log: String,
+    /// Encoded `TxMsgData`.
+    pub data: Vec<u8>,
+    /// The limit that was signed.
+    pub gas_wanted: u64,
+    /// What was used.
+    pub gas_used: u64,
+    /// What observers are told.
+    pub events: Vec<Event>,
+}
 
 /// What the transaction is executed for.
 #[derive(Clone, Copy)]
@@ -84,7 +102,7 @@ pub fn execute(
     ctx.waits = matches!(mode, Mode::Check(_));
     let allowed = match mode {
         Mode::Simulate => Some(u64::MAX),
-        _ if only_moves(&envelope) => MOVE_GAS_MAX.checked_sub(spent),
+        _ if envelope.only_moves() => MOVE_GAS_MAX.checked_sub(spent),
         Mode::Check(_) | Mode::Deliver(_) => envelope.gas_limit.checked_sub(spent),
     };
     let result = match allowed {
@@ -130,7 +148,7 @@ fn ante(ctx: &mut Context<'_, '_>, envelope: &Envelope, mode: Mode<'_>) -> Resul
     roles(envelope, account.roles)?;
     // Here, so that moves that fail count as well: whoever left another's move out for them has filled
     // the block's budget.
-    trial::spend(ctx, moves_of(envelope), matches!(mode, Mode::Deliver(_)))?;
+    trial::spend(ctx, envelope.moves(), matches!(mode, Mode::Deliver(_)))?;
     if envelope.timeout_height != 0 && envelope.timeout_height < ctx.tip.height {
         return Err(EXPIRED.into());
     }
@@ -163,12 +181,6 @@ fn roles(envelope: &Envelope, held: u32) -> Result<(), Reject> {
         }
     }
     Ok(())
-}
-
-/// The bit of a role in `Account.roles`.
-#[must_use]
-pub fn role_bit(role: Role) -> u32 {
-    u32::try_from(i32::from(role)).ok().and_then(|shift| 1_u32.checked_shl(shift)).unwrap_or(0)
 }
 
 fn fee(
@@ -259,17 +271,6 @@ fn messages(
         data.msg_responses.extend(ctx.response.take());
     }
     Ok(data.encode_to_vec())
-}
-
-/// Whether it is nothing but moves of trials.
-pub(crate) fn only_moves(envelope: &Envelope) -> bool {
-    envelope.actions.iter().all(|action| action.kind.moves.is_some())
-}
-
-/// What its moves take of a block's budget.
-pub(crate) fn moves_of(envelope: &Envelope) -> u32 {
-    let costs = envelope.actions.iter().map(|action| action.kind.moves.unwrap_or(0));
-    costs.fold(0, u32::saturating_add)
 }
 
 impl TxOutcome {
