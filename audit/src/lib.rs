@@ -9,6 +9,7 @@ pub mod archive;
 pub mod books;
 pub mod comet;
 pub mod compare;
+pub mod go_json;
 pub mod light;
 pub mod play;
 pub mod receipt;

@@ -13,13 +13,14 @@ use crate::error::{Fault, OVERFLOW, TxError};
 use crate::genesis::{Genesis, GenesisError};
 use crate::limits::DUE_PER_BLOCK_MAX;
 use crate::pipeline::{self, Mode};
-use crate::state::tables::{Address, Hash, TIP, TOTALS, UNORDERED};
+use crate::state::tables::{Hash, TIP, TOTALS, UNORDERED};
 use crate::state::{MemoryState, Overlay, StateRead, Writes};
 use crate::{extension, job, staking, trial};
 
 pub use crate::event::Event;
 pub use crate::pipeline::TxOutcome;
 pub use crate::staking::power::ValidatorUpdate;
+pub use crate::staking::slashing::Evidence;
 
 /// What the chain uses of a block's header.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -30,15 +31,6 @@ pub struct Header {
     pub time_ms: u64,
     /// The block's hash.
     pub hash: Hash,
-}
-
-/// Misbehaviour that CometBFT has proved.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Evidence {
-    /// Consensus address of whoever signed.
-    pub address: Address,
-    /// The height of the offence.
-    pub height: u64,
 }
 
 /// A decided block.

@@ -1,11 +1,12 @@
 //! Headers and who signed them, as a light client needs them.
 
+use lockstep_audit::go_json;
 use lockstep_audit::light::{LightBlock, Validator};
 use serde::Deserialize;
 use serde_json::json;
 use tendermint_proto::v0_38::types::{Header, SignedHeader};
 
-use crate::rpc::{Client, bytes, number};
+use crate::rpc::Client;
 use crate::{Error, Result};
 
 /// Validators of a block at most: what CometBFT allows votes for. A node may say anything.
@@ -60,18 +61,18 @@ impl Client {
         #[derive(Deserialize)]
         struct Page {
             validators: Vec<Raw>,
-            #[serde(deserialize_with = "number")]
+            #[serde(deserialize_with = "go_json::number")]
             total: u64,
         }
         #[derive(Deserialize)]
         struct Raw {
             pub_key: Key,
-            #[serde(deserialize_with = "number")]
+            #[serde(deserialize_with = "go_json::number")]
             voting_power: u64,
         }
         #[derive(Deserialize)]
         struct Key {
-            #[serde(deserialize_with = "bytes")]
+            #[serde(deserialize_with = "go_json::bytes")]
             value: Vec<u8>,
         }
         let mut all: Vec<Validator> = Vec::new();

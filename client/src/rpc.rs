@@ -4,8 +4,9 @@ use std::time::Duration;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD as BASE64;
+use lockstep_audit::go_json;
 use lockstep_chain::envelope::tx_hash;
-use serde::{Deserialize, Deserializer, Serialize, de};
+use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
 use crate::codes::Refusal;
@@ -128,7 +129,7 @@ impl Client {
         }
         #[derive(Deserialize)]
         struct SyncInfo {
-            #[serde(deserialize_with = "number")]
+            #[serde(deserialize_with = "go_json::number")]
             latest_block_height: u64,
             latest_block_time: String,
             latest_app_hash: String,
@@ -178,7 +179,7 @@ impl Client {
     pub async fn tx(&self, hash: &[u8; 32]) -> Result<Option<Included>> {
         #[derive(Deserialize)]
         struct Raw {
-            #[serde(deserialize_with = "number")]
+            #[serde(deserialize_with = "go_json::number")]
             height: u64,
             tx_result: TxResult,
         }
@@ -262,11 +263,11 @@ impl Client {
             code: u32,
             #[serde(default)]
             log: String,
-            #[serde(default, deserialize_with = "bytes")]
+            #[serde(default, deserialize_with = "go_json::bytes")]
             key: Vec<u8>,
-            #[serde(default, deserialize_with = "bytes")]
+            #[serde(default, deserialize_with = "go_json::bytes")]
             value: Vec<u8>,
-            #[serde(default, deserialize_with = "number")]
+            #[serde(default, deserialize_with = "go_json::number")]
             height: u64,
             #[serde(default, rename = "proofOps")]
             proof_ops: Option<ProofOps>,
@@ -278,7 +279,7 @@ impl Client {
         }
         #[derive(Deserialize)]
         struct ProofOp {
-            #[serde(deserialize_with = "bytes")]
+            #[serde(deserialize_with = "go_json::bytes")]
             data: Vec<u8>,
         }
         let params = json!({
@@ -348,13 +349,13 @@ impl Client {
 struct TxResult {
     #[serde(default)]
     code: u32,
-    #[serde(default, deserialize_with = "bytes")]
+    #[serde(default, deserialize_with = "go_json::bytes")]
     data: Vec<u8>,
     #[serde(default)]
     log: String,
-    #[serde(default, deserialize_with = "number")]
+    #[serde(default, deserialize_with = "go_json::number")]
     gas_wanted: u64,
-    #[serde(default, deserialize_with = "number")]
+    #[serde(default, deserialize_with = "go_json::number")]
     gas_used: u64,
     #[serde(default)]
     events: Option<Vec<Event>>,
@@ -424,24 +425,6 @@ pub(crate) fn unreachable(url: &str, cause: &reqwest::Error) -> Error {
         inner = error.source();
     }
     Error::Unreachable { url: url.into(), cause: words }
-}
-
-/// CometBFT writes 64-bit numbers as text.
-pub(crate) fn number<'a, D: Deserializer<'a>>(input: D) -> Result<u64, D::Error> {
-    match Value::deserialize(input)? {
-        Value::String(text) => text.parse().map_err(de::Error::custom),
-        Value::Number(number) => {
-            number.as_u64().ok_or_else(|| de::Error::custom("a negative number"))
-        }
-        Value::Null => Ok(0),
-        _ => Err(de::Error::custom("not a number")),
-    }
-}
-
-/// Bytes as Base64; Go writes none as null.
-pub(crate) fn bytes<'a, D: Deserializer<'a>>(input: D) -> Result<Vec<u8>, D::Error> {
-    let text = Option::<String>::deserialize(input)?.unwrap_or_default();
-    BASE64.decode(text).map_err(de::Error::custom)
 }
 
 #[cfg(test)]

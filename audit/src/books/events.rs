@@ -127,7 +127,7 @@ impl Books {
         let id = number(event, "slash")?;
         let operator = operator(event, "validator")?;
         let offence = get(event, "offence", Offence::from_str_name)?;
-        let must = self.fraction(&operator, offence);
+        let must = self.fraction(&operator, offence, id, self.time_ms);
         let found = number(event, "fraction_bps")?;
         equal(&format!("basis points of slash {id}"), must.into(), found)?;
         let slash = Slash {
@@ -145,25 +145,20 @@ impl Books {
     }
 
     /// What an offence costs, by what the validator has done before.
-    fn fraction(&self, operator: &Address, offence: Offence) -> u32 {
+    fn fraction(&self, operator: &Address, offence: Offence, id: u64, time_ms: u64) -> u32 {
         let params = &self.params;
         let before = |since_ms: u64| {
-            let own = self.slashes.values().filter(|it| it.operator == *operator);
-            own.filter(|it| it.offence == offence && !it.cancelled && it.time_ms > since_ms).count()
+            let own = self.slashes.range(..id).map(|(_, it)| it);
+            let own = own.filter(|it| it.operator == *operator && it.offence == offence);
+            own.filter(|it| !it.cancelled && it.time_ms >= since_ms).count()
         };
         match offence {
-            Offence::WrongResult
-                if self.slashes.values().any(|it| {
-                    it.operator == *operator && it.offence == offence && !it.cancelled
-                }) =>
-            {
-                10_000
-            }
+            Offence::WrongResult if before(0) > 0 => 10_000,
             Offence::WrongResult => params.slash_wrong_bps,
             Offence::NoReveal => params.slash_no_reveal_bps,
             Offence::Equivocation => params.slash_equivocation_bps,
             Offence::NoShow | Offence::Unspecified => params.slash_no_show_bps,
-            Offence::Conceded => match before(self.time_ms.saturating_sub(YEAR_MS)) {
+            Offence::Conceded => match before(time_ms.saturating_sub(YEAR_MS).saturating_add(1)) {
                 0 => params.slash_concede_bps,
                 1 => params.slash_concede_again_bps,
                 _ => params.slash_concede_often_bps,
@@ -175,7 +170,19 @@ impl Books {
         let id = number(event, "slash")?;
         let pending = self.slashes.get_mut(&id).filter(|it| it.amount.is_none() && !it.cancelled);
         let missing = || Difference::new(format!("slash {id}"), "one that waits", "none");
-        pending.ok_or_else(missing)?.cancelled = true;
+        let cancelled = pending.ok_or_else(missing)?;
+        cancelled.cancelled = true;
+        // Those that wait are each one offence fewer.
+        let (operator, offence) = (cancelled.operator, cancelled.offence);
+        let later = self.slashes.range(id..).filter(|(_, it)| {
+            it.operator == operator && it.offence == offence && it.amount.is_none()
+        });
+        let later = later.map(|(id, it)| (*id, self.fraction(&operator, offence, *id, it.time_ms)));
+        for (id, fraction_bps) in later.collect::<Vec<_>>() {
+            if let Some(slash) = self.slashes.get_mut(&id) {
+                slash.fraction_bps = fraction_bps;
+            }
+        }
         Ok(())
     }
 

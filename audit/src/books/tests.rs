@@ -209,6 +209,22 @@ fn a_slash_takes_its_part_of_stake_and_of_what_was_unbonded_since() {
 }
 
 #[test]
+fn a_slash_after_one_that_was_cancelled_is_the_first() {
+    // The second is recorded before the first is cancelled, or after.
+    for (recorded_bps, order) in [(10_000, [0, 2, 4, 3]), (5_000, [0, 4, 2, 3])] {
+        for (taken, right) in [(25_000_000, true), (50_000_000, false)] {
+            let mut events = Vec::new();
+            slash(&mut events, 1, 5_000, 25_000_000);
+            slash(&mut events, 2, recorded_bps, taken);
+            events.push(Event::new("verdict_cancelled").with("slash", 1));
+            let events = order.map(|at: usize| events[at].clone()).into();
+            let entered = enter(&mut Books::open(&genesis()).unwrap(), None, events);
+            assert_eq!(entered.is_ok(), right, "{entered:?}");
+        }
+    }
+}
+
+#[test]
 fn a_second_exit_and_a_payout_of_no_job_are_refused() {
     let mut books = Books::open(&genesis()).unwrap();
     let found = enter(&mut books, None, vec![refund()]).unwrap_err();

@@ -1,12 +1,12 @@
 //! CometBFT's genesis file.
 
 use lockstep_chain::genesis::Genesis;
-use serde::{Deserialize, Deserializer, Serialize, de};
+use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use tendermint_proto::google::protobuf::Timestamp;
 
 use super::{Hash, consensus_hash};
-use crate::{Result, Stop};
+use crate::{Result, Stop, go_json};
 
 /// What an audit needs of a genesis file.
 #[derive(Debug, Clone)]
@@ -31,10 +31,10 @@ pub struct GenesisFile {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub struct EvidenceAge {
     /// In blocks.
-    #[serde(rename = "max_age_num_blocks", deserialize_with = "number")]
+    #[serde(rename = "max_age_num_blocks", deserialize_with = "go_json::number")]
     pub blocks: u64,
     /// In nanoseconds.
-    #[serde(rename = "max_age_duration", deserialize_with = "number")]
+    #[serde(rename = "max_age_duration", deserialize_with = "go_json::number")]
     pub nanos: u64,
 }
 
@@ -49,7 +49,7 @@ impl Default for EvidenceAge {
 struct Raw {
     genesis_time: Timestamp,
     chain_id: String,
-    #[serde(default, deserialize_with = "number")]
+    #[serde(default, deserialize_with = "go_json::number")]
     initial_height: i64,
     consensus_params: Params,
     app_state: Value,
@@ -64,9 +64,9 @@ struct Params {
 
 #[derive(Deserialize)]
 struct BlockParams {
-    #[serde(deserialize_with = "number")]
+    #[serde(deserialize_with = "go_json::number")]
     max_bytes: i64,
-    #[serde(deserialize_with = "number")]
+    #[serde(deserialize_with = "go_json::number")]
     max_gas: i64,
 }
 
@@ -95,14 +95,4 @@ impl GenesisFile {
             id: *blake3::hash(value.to_string().as_bytes()).as_bytes(),
         })
     }
-}
-
-fn number<'a, T: TryFrom<i64>, D: Deserializer<'a>>(input: D) -> Result<T, D::Error> {
-    let number: Option<i64> = match Value::deserialize(input)? {
-        Value::String(text) => text.parse().ok(),
-        Value::Number(number) => number.as_i64(),
-        _ => None,
-    };
-    let fits = number.and_then(|number| T::try_from(number).ok());
-    fits.ok_or_else(|| de::Error::custom("not a number that fits"))
 }

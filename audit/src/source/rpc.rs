@@ -3,7 +3,7 @@
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use lockstep_proto::lockstep::audit::v1::TxResult;
-use serde::{Deserialize, Deserializer, de};
+use serde::Deserialize;
 use serde_json::{Value, json};
 use sha2::{Digest as _, Sha256};
 use tendermint_proto::v0_38::types::{Block, Commit};
@@ -11,7 +11,7 @@ use tokio::task::JoinSet;
 
 use super::http::{body, client, send};
 use super::{Entry, Heights, Source, wait};
-use crate::{Result, Stop};
+use crate::{Result, Stop, go_json};
 
 /// Bytes of an answer that are read at most.
 const ANSWER_BYTES_MAX: usize = 64 << 20;
@@ -60,7 +60,7 @@ impl Rpc {
             code: u32,
             #[serde(default)]
             log: String,
-            #[serde(default, deserialize_with = "base64")]
+            #[serde(default, deserialize_with = "go_json::bytes")]
             value: Vec<u8>,
         }
         let params = json!({
@@ -95,9 +95,9 @@ impl Rpc {
         for chunk in 0_u64.. {
             #[derive(Deserialize)]
             struct Chunk {
-                #[serde(deserialize_with = "number")]
+                #[serde(deserialize_with = "go_json::number")]
                 total: u64,
-                #[serde(deserialize_with = "base64")]
+                #[serde(deserialize_with = "go_json::bytes")]
                 data: Vec<u8>,
             }
             let answer = self.call("genesis_chunked", json!({ "chunk": chunk.to_string() }))?;
@@ -128,7 +128,7 @@ impl Source for Rpc {
     fn heights(&mut self) -> Result<Heights> {
         #[derive(Deserialize)]
         struct Blockchain {
-            #[serde(deserialize_with = "number")]
+            #[serde(deserialize_with = "go_json::number")]
             last_height: u64,
         }
         // `cometbft inspect` has no `status`; this, both have.
@@ -236,7 +236,7 @@ impl Rpc {
 #[derive(Deserialize)]
 struct Results {
     txs_results: Option<Vec<RawResult>>,
-    #[serde(default, deserialize_with = "base64")]
+    #[serde(default, deserialize_with = "go_json::bytes")]
     app_hash: Vec<u8>,
 }
 
@@ -244,11 +244,11 @@ struct Results {
 struct RawResult {
     #[serde(default)]
     code: u32,
-    #[serde(default, deserialize_with = "base64")]
+    #[serde(default, deserialize_with = "go_json::bytes")]
     data: Vec<u8>,
-    #[serde(default, deserialize_with = "number")]
+    #[serde(default, deserialize_with = "go_json::number")]
     gas_wanted: u64,
-    #[serde(default, deserialize_with = "number")]
+    #[serde(default, deserialize_with = "go_json::number")]
     gas_used: u64,
 }
 
@@ -267,23 +267,6 @@ fn numbers_of_extensions(evidence: &mut Value) {
         Value::Array(items) => items.iter_mut().for_each(numbers_of_extensions),
         _ => {}
     }
-}
-
-/// CometBFT writes 64-bit numbers as text, and leaves out zeros.
-fn number<'a, D: Deserializer<'a>>(input: D) -> Result<u64, D::Error> {
-    match Value::deserialize(input)? {
-        Value::String(text) => text.parse().map_err(de::Error::custom),
-        Value::Number(number) => {
-            number.as_u64().ok_or_else(|| de::Error::custom("a negative number"))
-        }
-        Value::Null => Ok(0),
-        _ => Err(de::Error::custom("not a number")),
-    }
-}
-
-fn base64<'a, D: Deserializer<'a>>(input: D) -> Result<Vec<u8>, D::Error> {
-    let text = Option::<String>::deserialize(input)?.unwrap_or_default();
-    STANDARD.decode(text).map_err(de::Error::custom)
 }
 
 #[cfg(test)]

@@ -6,10 +6,11 @@ pub mod possession;
 
 use alloc::string::String;
 
-use lockstep_proto::lockstep::model::v1::{Model, Version};
+use lockstep_proto::lockstep::model::v1::{Alias, AliasChange, Model, Version};
 
+use crate::context::Context;
 use crate::error::{BAD_FIELD, NO_SUCH_MODEL, Reject, TxError};
-use crate::limits::NAME_BYTES_MAX;
+use crate::limits::{ALIAS_HISTORY_MAX, NAME_BYTES_MAX};
 use crate::state::StateRead;
 use crate::state::tables::{ALIASES, Hash, MODEL_NAMES, MODELS, VERSION_NUMBERS, VERSIONS};
 
@@ -58,6 +59,18 @@ pub fn resolve(state: &dyn StateRead, text: &str) -> Result<Version, TxError> {
     };
     let version = version.ok_or(NO_SUCH_MODEL)?;
     Ok(VERSIONS.must(state, &version)?)
+}
+
+/// Moves an alias and remembers where it pointed.
+pub fn point(ctx: &mut Context<'_, '_>, key: &(u64, Hash), mut alias: Alias, version: u64) {
+    if alias.version != 0 {
+        alias.history.push(AliasChange { height: ctx.tip.height, version: alias.version });
+        if alias.history.len() > ALIAS_HISTORY_MAX {
+            alias.history.remove(0);
+        }
+    }
+    alias.version = version;
+    ALIASES.put(ctx.state, key, &alias);
 }
 
 /// `name:number`, for people.

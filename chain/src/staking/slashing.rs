@@ -6,7 +6,6 @@ use lockstep_proto::lockstep::staking::v1::{Offence, Reward, Slash, Unbonding, V
 
 use crate::address;
 use crate::bank::{address_of, burn, deposit};
-use crate::block::Evidence;
 use crate::context::{Context, add, basis_points, share, take};
 use crate::error::{Fault, TxError};
 use crate::event::Event;
@@ -19,6 +18,15 @@ use crate::state::tables::{
 
 /// Concessions that are remembered. Two decide a penalty; verdicts of a wave can be cancelled.
 const CONCESSIONS_MAX: usize = 16;
+
+/// Misbehaviour that CometBFT has proved.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Evidence {
+    /// Consensus address of whoever signed.
+    pub address: Address,
+    /// The height of the offence.
+    pub height: u64,
+}
 
 /// What a validator has done, and when the stake that is liable for it was bonded.
 #[derive(Debug, Clone)]

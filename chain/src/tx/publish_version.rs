@@ -12,7 +12,6 @@ use lockstep_proto::lockstep::model::v1::{
     Alias, MsgPublishVersion, MsgPublishVersionResponse, Version,
 };
 
-use super::set_alias::point;
 use super::{Action, Kind, decode};
 use crate::address::{self, Address};
 use crate::context::{Context, add};
@@ -101,7 +100,7 @@ impl Action for PublishVersion {
         let key = (model.id, name_key(LATEST));
         let alias = ALIASES.get(ctx.state, &key)?;
         let alias = alias.unwrap_or_else(|| Alias { name: LATEST.into(), ..Alias::default() });
-        point(ctx, &key, alias, id);
+        model::point(ctx, &key, alias, id);
         possession::demand(ctx, id)?;
         ctx.emit(
             Event::new("publish_version")

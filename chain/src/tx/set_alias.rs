@@ -6,7 +6,7 @@
 use alloc::string::String;
 
 use lockstep_proto::lockstep::member::v1::Role;
-use lockstep_proto::lockstep::model::v1::{Alias, AliasChange, MsgSetAlias, MsgSetAliasResponse};
+use lockstep_proto::lockstep::model::v1::{Alias, MsgSetAlias, MsgSetAliasResponse};
 
 use super::publish_version::NOT_OWNER;
 use super::{Action, Kind, decode};
@@ -14,9 +14,8 @@ use crate::address::{self, Address};
 use crate::context::Context;
 use crate::error::{NO_SUCH_MODEL, Reject, TxError};
 use crate::event::Event;
-use crate::limits::ALIAS_HISTORY_MAX;
 use crate::model::{self, name_key};
-use crate::state::tables::{ALIASES, Hash, VERSION_NUMBERS};
+use crate::state::tables::{ALIASES, VERSION_NUMBERS};
 use crate::wire::any;
 
 /// The alias points there already.
@@ -74,7 +73,7 @@ impl Action for SetAlias {
         if alias.version == version {
             return Err(UNCHANGED.into());
         }
-        point(ctx, &key, alias, version);
+        model::point(ctx, &key, alias, version);
         ctx.emit(
             Event::new("set_alias")
                 .with("model", &self.model)
@@ -84,18 +83,6 @@ impl Action for SetAlias {
         ctx.respond(&MsgSetAliasResponse {});
         Ok(())
     }
-}
-
-/// Moves an alias and remembers where it pointed.
-pub(super) fn point(ctx: &mut Context<'_, '_>, key: &(u64, Hash), mut alias: Alias, version: u64) {
-    if alias.version != 0 {
-        alias.history.push(AliasChange { height: ctx.tip.height, version: alias.version });
-        if alias.history.len() > ALIAS_HISTORY_MAX {
-            alias.history.remove(0);
-        }
-    }
-    alias.version = version;
-    ALIASES.put(ctx.state, key, &alias);
 }
 
 impl TryFrom<MsgSetAlias> for SetAlias {

@@ -1,39 +1,27 @@
 //! `lockstep audit supply|escrow|royalties|stake`.
 
-use std::path::PathBuf;
-
 use clap::Args;
 use lockstep_audit::books::Books as Kept;
 use lockstep_audit::books::statement::{Kind, Statement};
-use lockstep_audit::comet::GenesisFile;
 use lockstep_audit::replay::{self, Ended, Options};
 use lockstep_audit::report::Verdict;
-use lockstep_audit::{Stop, source};
 use lockstep_client::Result;
 
-use super::{Output, apart, bar, refused};
+use super::{Chain, Output, apart, bar, refused};
 use crate::cli::Globals;
 use crate::console::{note, to_json};
 
 #[derive(Debug, Args)]
 pub(crate) struct Books {
-    /// The genesis file that you trust.
-    #[arg(long)]
-    genesis: PathBuf,
-    /// Where the blocks are: the folder or address of an archive, the address of a node's RPC, or
-    /// the folder of a stopped node.
-    #[arg(long)]
-    blocks: String,
-    /// The last height; all that there are unless told.
-    #[arg(long)]
-    to: Option<u64>,
+    #[command(flatten)]
+    chain: Chain,
     #[command(flatten)]
     output: Output,
 }
 
 pub(super) async fn run(globals: &Globals, kind: Kind, arguments: Books) -> Result<u8> {
-    let Books { genesis, blocks, to, output } = arguments;
-    let done = apart(move || statement(kind, &genesis, &blocks, to)).await?;
+    let Books { chain, output } = arguments;
+    let done = apart(move || statement(kind, &chain)).await?;
     let name = kind.name();
     match done {
         Ok((Ended { mut report, hint, .. }, statement)) => {
@@ -56,19 +44,10 @@ pub(super) async fn run(globals: &Globals, kind: Kind, arguments: Books) -> Resu
     }
 }
 
-fn statement(
-    kind: Kind,
-    genesis: &std::path::Path,
-    blocks: &str,
-    to: Option<u64>,
-) -> lockstep_audit::Result<(Ended, Statement)> {
-    let bytes = std::fs::read(genesis).map_err(|cause| {
-        Stop::usage(format!("cannot read {}: {cause}", genesis.display()), "check the path")
-    })?;
-    let genesis = GenesisFile::parse(&bytes)?;
+fn statement(kind: Kind, chain: &Chain) -> lockstep_audit::Result<(Ended, Statement)> {
+    let (genesis, mut source) = chain.open()?;
     let mut books = Kept::open(&genesis.app)?;
-    let mut source = source::open(blocks)?;
-    let options = Options { to, ..Options::default() };
+    let options = Options { to: chain.to, ..Options::default() };
     let bar = bar("books");
     let mut show = |progress: replay::Progress| {
         bar.set_length(progress.last);

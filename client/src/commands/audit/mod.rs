@@ -13,7 +13,9 @@ use clap::{Args, Subcommand};
 use indicatif::{ProgressBar, ProgressStyle};
 use lockstep_audit::Stop;
 use lockstep_audit::books::statement::Kind;
+use lockstep_audit::comet::GenesisFile;
 use lockstep_audit::report::Report;
+use lockstep_audit::source::{self, Source};
 use lockstep_client::{Error, Result};
 
 use crate::cli::Globals;
@@ -39,6 +41,32 @@ pub(crate) enum Audit {
     Stake(books::Books),
     /// Compares the states of two nodes: the first height at which they part, then the keys.
     Compare(compare::Compare),
+}
+
+/// What is replayed.
+#[derive(Debug, Clone, Args)]
+pub(crate) struct Chain {
+    /// The genesis file that you trust.
+    #[arg(long)]
+    genesis: PathBuf,
+    /// Where the blocks are: the folder or address of an archive, the address of a node's RPC, or
+    /// the folder of a stopped node.
+    #[arg(long)]
+    blocks: String,
+    /// The last height; all that there are unless told.
+    #[arg(long)]
+    to: Option<u64>,
+}
+
+impl Chain {
+    /// The genesis file, and where the blocks come from.
+    fn open(&self) -> lockstep_audit::Result<(GenesisFile, Box<dyn Source>)> {
+        let bytes = std::fs::read(&self.genesis).map_err(|cause| {
+            let what = format!("cannot read {}: {cause}", self.genesis.display());
+            Stop::usage(what, "check the path")
+        })?;
+        Ok((GenesisFile::parse(&bytes)?, source::open(&self.blocks)?))
+    }
 }
 
 /// Where a report goes.

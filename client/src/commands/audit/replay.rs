@@ -6,29 +6,20 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Instant;
 
 use clap::Args;
-use lockstep_audit::comet::GenesisFile;
+use lockstep_audit::Stop;
 use lockstep_audit::recompute::{self, Holdings, Pick};
 use lockstep_audit::replay::{self, Ended, Options, Progress};
 use lockstep_audit::report::Verdict;
-use lockstep_audit::{Stop, source};
 use lockstep_client::Result;
 
-use super::{Output, apart, bar, refused};
+use super::{Chain, Output, apart, bar, refused};
 use crate::cli::Globals;
 use crate::console::{self, note};
 
 #[derive(Debug, Args)]
 pub(crate) struct Replay {
-    /// The genesis file that you trust.
-    #[arg(long)]
-    genesis: PathBuf,
-    /// Where the blocks are: the folder or address of an archive, the address of a node's RPC, or
-    /// the folder of a stopped node.
-    #[arg(long)]
-    blocks: String,
-    /// The last height; all that there are unless told.
-    #[arg(long)]
-    to: Option<u64>,
+    #[command(flatten)]
+    chain: Chain,
     /// Saves the recomputed state in this folder and goes on from there the next time.
     #[arg(long)]
     state: Option<PathBuf>,
@@ -53,7 +44,7 @@ fn percent(text: &str) -> std::result::Result<u8, String> {
 
 pub(super) async fn run(globals: &Globals, arguments: Replay) -> Result<u8> {
     let options =
-        Options { to: arguments.to, state: arguments.state.clone(), ..Options::default() };
+        Options { to: arguments.chain.to, state: arguments.state.clone(), ..Options::default() };
     let options = Arc::new(options);
     let stop = Arc::clone(&options);
     tokio::spawn(async move {
@@ -67,13 +58,10 @@ pub(super) async fn run(globals: &Globals, arguments: Replay) -> Result<u8> {
         }
     });
     let start = Instant::now();
-    let Replay { genesis, blocks, recompute, artefacts, output, .. } = arguments;
+    let Replay { chain, recompute, artefacts, output, .. } = arguments;
     let blobs = globals.blobs.clone();
     let done = apart(move || -> lockstep_audit::Result<_> {
-        let bytes = std::fs::read(&genesis).map_err(|cause| {
-            Stop::usage(format!("cannot read {}: {cause}", genesis.display()), "check the path")
-        })?;
-        let genesis = GenesisFile::parse(&bytes)?;
+        let (genesis, mut source) = chain.open()?;
         // Before the hours of a replay: a folder that is not there.
         let holdings = recompute.map(|percent| -> lockstep_audit::Result<_> {
             let mut holdings = Holdings::new(&blobs, None)?;
@@ -81,7 +69,6 @@ pub(super) async fn run(globals: &Globals, arguments: Replay) -> Result<u8> {
             Ok((percent, holdings))
         });
         let holdings = holdings.transpose()?;
-        let mut source = source::open(&blocks)?;
         let bar = bar("replay");
         let mut show = |progress: Progress| {
             bar.set_length(progress.last);
