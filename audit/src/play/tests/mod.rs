@@ -3,6 +3,7 @@
 mod court;
 mod real;
 mod turn;
+mod vast;
 
 use std::time::Duration;
 
