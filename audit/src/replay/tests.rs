@@ -56,6 +56,19 @@ fn a_chain_that_follows_the_rules_passes() {
     assert_eq!(ended.report.facts["app_hash"], root);
 }
 
+#[test]
+fn what_a_source_gives_at_once_is_cut_into_batches_of_some_bytes() {
+    let chain = chain();
+    let [mut small, mut large] = [0, 1].map(|at| chain.entries[at].clone());
+    small.app_hash.clear();
+    large.block.data.get_or_insert_default().txs.push(vec![0; BATCH_BYTES]);
+    let given = [&small, &large, &small, &small, &large, &large].map(Entry::clone);
+    let batches = cut(given.to_vec());
+    assert_eq!(batches.iter().map(Vec::len).collect::<Vec<_>>(), [2, 3, 1]);
+    assert_eq!(batches.concat(), given);
+    assert!(cut(Vec::new()).is_empty());
+}
+
 /// Changes something of block 3.
 fn changed(chain: &Sample, change: impl FnOnce(&mut Entry)) -> Vec<Entry> {
     let mut entries = chain.entries.clone();

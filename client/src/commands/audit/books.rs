@@ -45,8 +45,9 @@ pub(super) async fn run(globals: &Globals, kind: Kind, arguments: Books) -> Resu
 }
 
 fn statement(kind: Kind, chain: &Chain) -> lockstep_audit::Result<(Ended, Statement)> {
-    let (genesis, mut source) = chain.open()?;
+    let genesis = chain.genesis()?;
     let mut books = Kept::open(&genesis.app)?;
+    let mut source = chain.source()?;
     let options = Options { to: chain.to, ..Options::default() };
     let bar = bar("books");
     let mut show = |progress: replay::Progress| {

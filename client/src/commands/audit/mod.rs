@@ -59,13 +59,18 @@ pub(crate) struct Chain {
 }
 
 impl Chain {
-    /// The genesis file, and where the blocks come from.
-    fn open(&self) -> lockstep_audit::Result<(GenesisFile, Box<dyn Source>)> {
+    /// The genesis file.
+    fn genesis(&self) -> lockstep_audit::Result<GenesisFile> {
         let bytes = std::fs::read(&self.genesis).map_err(|cause| {
             let what = format!("cannot read {}: {cause}", self.genesis.display());
             Stop::usage(what, "check the path")
         })?;
-        Ok((GenesisFile::parse(&bytes)?, source::open(&self.blocks)?))
+        GenesisFile::parse(&bytes)
+    }
+
+    /// Where the blocks come from.
+    fn source(&self) -> lockstep_audit::Result<Box<dyn Source>> {
+        source::open(&self.blocks)
     }
 }
 

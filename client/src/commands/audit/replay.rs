@@ -61,7 +61,7 @@ pub(super) async fn run(globals: &Globals, arguments: Replay) -> Result<u8> {
     let Replay { chain, recompute, artefacts, output, .. } = arguments;
     let blobs = globals.blobs.clone();
     let done = apart(move || -> lockstep_audit::Result<_> {
-        let (genesis, mut source) = chain.open()?;
+        let genesis = chain.genesis()?;
         // Before the hours of a replay: a folder that is not there.
         let holdings = recompute.map(|percent| -> lockstep_audit::Result<_> {
             let mut holdings = Holdings::new(&blobs, None)?;
@@ -69,6 +69,7 @@ pub(super) async fn run(globals: &Globals, arguments: Replay) -> Result<u8> {
             Ok((percent, holdings))
         });
         let holdings = holdings.transpose()?;
+        let mut source = chain.source()?;
         let bar = bar("replay");
         let mut show = |progress: Progress| {
             bar.set_length(progress.last);
