@@ -159,3 +159,7 @@ fn lighten_later(ctx: &mut Context<'_, '_>, cancelled: &Slash) -> Result<(), Fau
     }
     Ok(())
 }
+
+#[cfg(test)]
+#[path = "wave_tests.rs"]
+mod tests;
