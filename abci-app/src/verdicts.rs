@@ -9,7 +9,7 @@ use lockstep_chain::state::tables::{ACCOUNTS, Hash};
 use quick_cache::sync::Cache;
 use rayon::iter::{IntoParallelRefIterator as _, ParallelIterator as _};
 
-/// Signatures that are remembered, about 64 bytes each: more than a mempool of 5,000 holds.
+/// Signatures that are remembered, about 64 bytes each: more than a mempool holds.
 const REMEMBERED_MAX: usize = 65_536;
 
 /// Below this many transactions, threads cost more than they save.

@@ -211,8 +211,7 @@ impl Table {
     /// Loads a version before there is a trial about it, where there is room: the time of a trial is for
     /// its moves. Puts no other model out of memory.
     pub(crate) async fn warm(&self, version: u64) -> Result<(), StepError> {
-        let (_, reference) = self.tools.references.artefact(version).await?;
-        let root = self.artefact(version).await?;
+        let (root, reference) = self.tools.references.artefact(version).await?;
         let _place = self.others.place(u64::MAX).await;
         let is_full = lock(&self.programs).len() >= PROGRAMS_MAX;
         let fits = !is_full && self.tools.has_room(&reference);

@@ -36,8 +36,8 @@ use crate::{Result, Stop};
 
 /// Blocks that are handled together, at most.
 const BATCH_BLOCKS: usize = 256;
-/// Bytes of them, about: more than a full block of CometBFT's default, so that a few threads have
-/// something to share.
+/// Bytes of them, about: a full block is a batch of its own, small ones come together, so that all
+/// threads have something to share.
 const BATCH_BYTES: usize = 2 << 20;
 /// How often the state is saved, if that takes little of the time.
 const SAVE_EVERY: Duration = Duration::from_mins(1);
