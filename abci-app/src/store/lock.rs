@@ -9,8 +9,14 @@ use rustix::fs::{FlockOperation, flock};
 
 /// Released when it is dropped and when the process ends, however that happens.
 #[derive(Debug)]
-pub(super) struct FolderLock {
-    _file: File,
+pub(super) struct FolderLock(File);
+
+impl Drop for FolderLock {
+    fn drop(&mut self) {
+        // To close the file is not enough: a child that is being started shares it until it runs. What
+        // fails here ends with the process.
+        let _ = flock(&self.0, FlockOperation::Unlock);
+    }
 }
 
 impl FolderLock {
@@ -37,7 +43,7 @@ impl FolderLock {
             .and_then(|()| file.rewind())
             .and_then(|()| writeln!(file, "{process} {}", Path::new(&command).display()))
             .map_err(|error| failed("write", &error))?;
-        Ok(Self { _file: file })
+        Ok(Self(file))
     }
 }
 
@@ -53,4 +59,20 @@ fn held(folder: &Path, file: &mut File) -> Fault {
          hint: stop that process, or name another folder",
         folder.display()
     ))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_lock_that_is_dropped_is_free_though_a_child_still_shares_the_file() {
+        let folder = tempfile::tempdir().unwrap();
+        let lock = FolderLock::acquire(folder.path()).unwrap();
+        let shared = lock.0.try_clone().unwrap();
+        assert!(FolderLock::acquire(folder.path()).is_err());
+        drop(lock);
+        FolderLock::acquire(folder.path()).unwrap();
+        drop(shared);
+    }
 }
